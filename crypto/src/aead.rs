@@ -1,0 +1,241 @@
+//! A key for records that carry their own random nonce: XAES-256-GCM (C2SP).
+//!
+//! AES-256-GCM alone has a 96-bit nonce, too short to be drawn at random under
+//! one key for long. XAES-256-GCM draws 192 bits and derives, from the key and
+//! the first half, the AES-256-GCM key that the second half is the nonce of; so
+//! neither a restart, nor a cloned directory, nor a restored machine can repeat
+//! one. Callers pass no nonce.
+//!
+//! A record key commits to nothing: whoever holds two keys can make one record
+//! that opens under both. Where a key may come from an attacker (a passphrase, a
+//! keyset handed around) use [`crate::keyset`], which commits.
+
+use std::fmt;
+
+use aes::Aes256;
+use aes::cipher::{BlockCipherEncrypt, KeyInit};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use zeroize::Zeroizing;
+
+use crate::random::{self, RandomError};
+use crate::secret::SecretArray;
+
+/// Length of a nonce in bytes.
+pub const NONCE_LENGTH: usize = 24;
+/// Length of an authentication tag in bytes.
+pub const TAG_LENGTH: usize = 16;
+
+/// Sealing failed; nothing was encrypted.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// No nonce could be drawn.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// The plaintext is longer than AES-GCM's limit of 2^36 - 32 bytes.
+    #[error("the plaintext is too long for one record")]
+    TooLong,
+}
+
+/// The record does not open: wrong key, wrong associated data or changed bytes.
+/// Which of them is not said, because the difference would help an attacker only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("authentication failed")]
+pub struct OpenError;
+
+/// A 256-bit key for records of the form `nonce(24) || ciphertext || tag(16)`.
+pub struct RecordKey {
+    block_cipher: Aes256,
+    /// CMAC's first subkey (NIST SP 800-38B), which masks the derivation blocks.
+    subkey: Zeroizing<[u8; 16]>,
+}
+
+impl RecordKey {
+    /// How many bytes longer a record is than its plaintext.
+    pub const OVERHEAD: usize = NONCE_LENGTH + TAG_LENGTH;
+
+    /// The record key with these 32 bytes.
+    #[must_use]
+    pub fn from_secret(secret: &SecretArray<32>) -> Self {
+        let block_cipher = Aes256::new(&(*secret.expose()).into());
+        let mut block = aes::Block::default();
+        block_cipher.encrypt_block(&mut block);
+        let mut subkey = Zeroizing::new([0u8; 16]);
+        // Doubling in GF(2^128): shift left, fold the carry back with x^7+x^2+x+1.
+        let mut carry = 0u8;
+        for index in (0..16).rev() {
+            subkey[index] = (block[index] << 1) | carry;
+            carry = block[index] >> 7;
+        }
+        subkey[15] ^= 0x87 & carry.wrapping_neg();
+        Self {
+            block_cipher,
+            subkey,
+        }
+    }
+
+    /// A record of `plaintext`, bound to `associated_data`.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::{aead::RecordKey, secret::SecretArray};
+    /// let key = RecordKey::from_secret(&SecretArray::random()?);
+    /// let mut record = key.seal(b"file 7, block 3", b"text")?;
+    /// assert_eq!(key.open(b"file 7, block 3", &mut record)?, b"text");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn seal(&self, associated_data: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
+        let mut record = Vec::with_capacity(plaintext.len() + Self::OVERHEAD);
+        record.resize(NONCE_LENGTH, 0);
+        record.extend_from_slice(plaintext);
+        self.seal_in_place(associated_data, &mut record, 0)?;
+        Ok(record)
+    }
+
+    /// Turns `buffer[start..]`, which is room for the nonce and then the
+    /// plaintext, into a record; the tag is appended.
+    ///
+    /// # Errors
+    /// [`SealError`]; the plaintext is then still plain.
+    ///
+    /// # Panics
+    /// When `buffer[start..]` is shorter than a nonce.
+    pub fn seal_in_place(
+        &self,
+        associated_data: &[u8],
+        buffer: &mut Vec<u8>,
+        start: usize,
+    ) -> Result<(), SealError> {
+        let nonce: [u8; NONCE_LENGTH] = random::array()?;
+        self.seal_with_nonce(&nonce, associated_data, buffer, start)
+    }
+
+    pub(crate) fn seal_with_nonce(
+        &self,
+        nonce: &[u8; NONCE_LENGTH],
+        associated_data: &[u8],
+        buffer: &mut Vec<u8>,
+        start: usize,
+    ) -> Result<(), SealError> {
+        let (key, short_nonce) = self.derive(nonce);
+        let body = start + NONCE_LENGTH;
+        let tag = key
+            .seal_in_place_separate_tag(
+                short_nonce,
+                Aad::from(associated_data),
+                &mut buffer[body..],
+            )
+            .map_err(|_| SealError::TooLong)?;
+        buffer[start..body].copy_from_slice(nonce);
+        buffer.extend_from_slice(tag.as_ref());
+        Ok(())
+    }
+
+    /// Opens a record in place and returns its plaintext.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the content of `record` is then unspecified.
+    pub fn open<'a>(
+        &self,
+        associated_data: &[u8],
+        record: &'a mut [u8],
+    ) -> Result<&'a mut [u8], OpenError> {
+        if record.len() < Self::OVERHEAD {
+            return Err(OpenError);
+        }
+        let (nonce, body) = record.split_at_mut(NONCE_LENGTH);
+        let nonce: &[u8; NONCE_LENGTH] = (&*nonce).try_into().map_err(|_| OpenError)?;
+        let (key, short_nonce) = self.derive(nonce);
+        key.open_in_place(short_nonce, Aad::from(associated_data), body)
+            .map_err(|_| OpenError)
+    }
+
+    /// The AES-256-GCM key and nonce of one record.
+    fn derive(&self, nonce: &[u8; NONCE_LENGTH]) -> (LessSafeKey, Nonce) {
+        let mut key = Zeroizing::new([0u8; 32]);
+        for (counter, half) in [(1u8, 0usize), (2, 16)] {
+            let mut block = aes::Block::default();
+            block[1] = counter;
+            block[2] = b'X';
+            block[4..].copy_from_slice(&nonce[..12]);
+            for (byte, mask) in block.iter_mut().zip(self.subkey.iter()) {
+                *byte ^= mask;
+            }
+            self.block_cipher.encrypt_block(&mut block);
+            key[half..half + 16].copy_from_slice(&block);
+        }
+        let mut short_nonce = [0u8; 12];
+        short_nonce.copy_from_slice(&nonce[12..]);
+        let key = UnboundKey::new(&AES_256_GCM, key.as_slice())
+            .expect("32 bytes are the length of an AES-256 key");
+        (
+            LessSafeKey::new(key),
+            Nonce::assume_unique_for_key(short_nonce),
+        )
+    }
+}
+
+impl fmt::Debug for RecordKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("RecordKey(redacted)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::hex;
+
+    fn sealed(key: u8, associated_data: &[u8]) -> String {
+        let key = RecordKey::from_secret(&SecretArray::from_bytes([key; 32]));
+        let mut buffer = vec![0; NONCE_LENGTH];
+        buffer.extend_from_slice(b"XAES-256-GCM");
+        key.seal_with_nonce(b"ABCDEFGHIJKLMNOPQRSTUVWX", associated_data, &mut buffer, 0)
+            .expect("short");
+        hex(&buffer[NONCE_LENGTH..])
+    }
+
+    // C2SP, XAES-256-GCM, "Test vectors": one key for each value of the doubling's carry.
+    #[test]
+    fn c2sp_vectors() {
+        assert_eq!(
+            sealed(1, b""),
+            "ce546ef63c9cc60765923609b33a9a1974e96e52daf2fcf7075e2271"
+        );
+        assert_eq!(
+            sealed(3, b"c2sp.org/XAES-256-GCM"),
+            "986ec1832593df5443a179437fd083bf3fdb41abd740a21f71eb769d"
+        );
+    }
+
+    #[test]
+    fn every_flip_and_every_truncation_is_refused() {
+        let key = RecordKey::from_secret(&SecretArray::from_bytes([5; 32]));
+        let record = key.seal(b"context", b"plaintext").expect("sealed");
+        for bit in 0..record.len() * 8 {
+            let mut flipped = record.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(key.open(b"context", &mut flipped), Err(OpenError));
+        }
+        for length in 0..record.len() {
+            let mut shorter = record[..length].to_vec();
+            assert_eq!(key.open(b"context", &mut shorter), Err(OpenError));
+        }
+        assert_eq!(key.open(b"contexu", &mut record.clone()), Err(OpenError));
+        let other = RecordKey::from_secret(&SecretArray::from_bytes([6; 32]));
+        assert_eq!(other.open(b"context", &mut record.clone()), Err(OpenError));
+        assert_eq!(
+            key.open(b"context", &mut record.clone()).expect("opens"),
+            b"plaintext"
+        );
+    }
+
+    #[test]
+    fn two_records_of_one_plaintext_differ() {
+        let key = RecordKey::from_secret(&SecretArray::from_bytes([5; 32]));
+        let first = key.seal(b"", b"same").expect("sealed");
+        let second = key.seal(b"", b"same").expect("sealed");
+        assert_ne!(first, second);
+    }
+}

@@ -1,0 +1,144 @@
+//! X25519 key agreement (RFC 7748) that refuses non-contributory results.
+//!
+//! A public key of low order makes the shared secret zero whatever the private
+//! key is: whoever sent it knows the "secret". Such an agreement is an error.
+
+use std::fmt;
+
+use x25519_dalek as dalek;
+
+use crate::random::RandomError;
+use crate::secret::SecretArray;
+
+/// The other side's public key is of low order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the peer's public key does not contribute to the shared secret")]
+pub struct NotContributory;
+
+/// An X25519 private key; wiped on drop.
+pub struct AgreementKey(dalek::StaticSecret);
+
+impl AgreementKey {
+    /// A fresh key.
+    ///
+    /// # Errors
+    /// When the random source fails.
+    pub fn generate() -> Result<Self, RandomError> {
+        Ok(Self::from_bytes(&SecretArray::random()?))
+    }
+
+    /// The key with these 32 bytes, clamped as RFC 7748 says.
+    #[must_use]
+    pub fn from_bytes(bytes: &SecretArray<32>) -> Self {
+        Self(dalek::StaticSecret::from(*bytes.expose()))
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn public(&self) -> AgreementPublic {
+        AgreementPublic(dalek::PublicKey::from(&self.0).to_bytes())
+    }
+
+    /// `X25519(self, other)`, to be fed to a key derivation and never used as a
+    /// key itself.
+    ///
+    /// # Errors
+    /// [`NotContributory`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::agreement::AgreementKey;
+    /// let (a, b) = (AgreementKey::generate()?, AgreementKey::generate()?);
+    /// assert!(a.agree(&b.public())?.same_as(&b.agree(&a.public())?));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn agree(&self, other: &AgreementPublic) -> Result<SecretArray<32>, NotContributory> {
+        let shared = self.0.diffie_hellman(&dalek::PublicKey::from(other.0));
+        if !shared.was_contributory() {
+            return Err(NotContributory);
+        }
+        Ok(SecretArray::from_bytes(shared.to_bytes()))
+    }
+}
+
+impl fmt::Debug for AgreementKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("AgreementKey(redacted)")
+    }
+}
+
+/// An X25519 public key: any 32 bytes; a bad one shows when it is used.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct AgreementPublic([u8; 32]);
+
+impl AgreementPublic {
+    /// Takes 32 bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{hex, unhex};
+
+    fn array(text: &str) -> [u8; 32] {
+        unhex(text).try_into().expect("32 bytes")
+    }
+
+    // RFC 7748 section 6.1.
+    #[test]
+    fn rfc_7748_diffie_hellman() {
+        let key = |text| AgreementKey::from_bytes(&SecretArray::from_bytes(array(text)));
+        let alice = key("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a");
+        let bob = key("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb");
+        assert_eq!(
+            hex(alice.public().as_bytes()),
+            "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a"
+        );
+        assert_eq!(
+            hex(bob.public().as_bytes()),
+            "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f"
+        );
+        let shared = alice.agree(&bob.public()).expect("contributory");
+        assert_eq!(
+            hex(shared.expose()),
+            "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742"
+        );
+    }
+
+    // Points of low order, from Bernstein's list at cr.yp.to/ecdh.html.
+    #[test]
+    fn low_order_points_are_refused() {
+        let points = [
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "0100000000000000000000000000000000000000000000000000000000000000",
+            "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+            "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        ];
+        let key = AgreementKey::generate().expect("random");
+        for point in points {
+            let public = AgreementPublic::from_bytes(array(point));
+            assert!(
+                matches!(key.agree(&public), Err(NotContributory)),
+                "{point}"
+            );
+        }
+    }
+
+    #[test]
+    fn debug_is_redacted() {
+        let key = AgreementKey::generate().expect("random");
+        assert!(!format!("{key:?}").contains(&hex(&key.0.to_bytes())));
+    }
+}

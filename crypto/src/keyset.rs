@@ -1,0 +1,406 @@
+//! Keysets: many keys, one that seals, all that still open what they sealed.
+//!
+//! Callers pass no nonce and choose no cipher. Every box names its key and
+//! commits to key, nonce, context and associated data (format in
+//! `crypto/DESIGN.md`). Rotation is `add`, then `promote`; the old key goes on
+//! opening until it is disabled.
+
+use std::fmt;
+
+use crate::aead::{OpenError, SealError};
+pub use crate::committing::Algorithm;
+use crate::committing::{CommittingKey, claimed_key_id};
+use crate::encoding::{EncodingError, Reader, Writer};
+use crate::random::{self, RandomError};
+use crate::secret::{SecretArray, SecretBytes};
+
+/// Most keys that one keyset holds.
+pub const KEYS_MAX: usize = 256;
+const FORMAT_VERSION: u16 = 1;
+
+/// What a key of a keyset may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyState {
+    /// Opens, and waits to be promoted.
+    PreActive,
+    /// Seals and opens. There is exactly one.
+    Primary,
+    /// Opens what it sealed when it was primary.
+    DecryptOnly,
+    /// Does nothing until it is enabled again.
+    Disabled,
+}
+
+impl KeyState {
+    fn number(self) -> u8 {
+        match self {
+            Self::PreActive => 1,
+            Self::Primary => 2,
+            Self::DecryptOnly => 3,
+            Self::Disabled => 4,
+        }
+    }
+
+    fn from_number(number: u8) -> Option<Self> {
+        [
+            Self::PreActive,
+            Self::Primary,
+            Self::DecryptOnly,
+            Self::Disabled,
+        ]
+        .into_iter()
+        .find(|state| state.number() == number)
+    }
+}
+
+/// A change of a keyset that was refused; the keyset is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysetError {
+    /// No key has this id.
+    #[error("the keyset has no key {0:08x}")]
+    NoSuchKey(u32),
+    /// The primary key can only be replaced by promoting another.
+    #[error("key {0:08x} is the primary; promote another first")]
+    IsPrimary(u32),
+    /// There are [`KEYS_MAX`] keys already.
+    #[error("the keyset is full ({KEYS_MAX} keys)")]
+    Full,
+    /// The random source failed.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+}
+
+struct Entry {
+    id: u32,
+    state: KeyState,
+    algorithm: Algorithm,
+    master: SecretArray<32>,
+    key: CommittingKey,
+}
+
+impl Entry {
+    fn new(id: u32, state: KeyState, algorithm: Algorithm, master: SecretArray<32>) -> Self {
+        let key = CommittingKey::new(&master, algorithm);
+        Self {
+            id,
+            state,
+            algorithm,
+            master,
+            key,
+        }
+    }
+}
+
+/// Keys of which one, the primary, seals.
+///
+/// ```
+/// use sealmoot_crypto::keyset::Keyset;
+/// let mut keyset = Keyset::generate()?;
+/// let old = keyset.seal("invoice", b"customer 7", b"42 EUR")?;
+///
+/// let new = keyset.add()?;      // rotate
+/// keyset.promote(new)?;
+/// let text = keyset.open("invoice", b"customer 7", &old)?;
+/// assert_eq!(text.expose(), b"42 EUR");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Keyset {
+    entries: Vec<Entry>,
+}
+
+impl Keyset {
+    /// A keyset of one fresh key, with the cipher that suits this processor.
+    ///
+    /// # Errors
+    /// When the random source fails.
+    pub fn generate() -> Result<Self, RandomError> {
+        Self::generate_with(Algorithm::for_this_processor())
+    }
+
+    /// A keyset of one fresh key for `algorithm`.
+    ///
+    /// # Errors
+    /// When the random source fails.
+    pub fn generate_with(algorithm: Algorithm) -> Result<Self, RandomError> {
+        let id = u32::from_be_bytes(random::array()?);
+        let entry = Entry::new(id, KeyState::Primary, algorithm, SecretArray::random()?);
+        Ok(Self {
+            entries: vec![entry],
+        })
+    }
+
+    /// Adds a fresh key, which opens and does not yet seal; returns its id.
+    ///
+    /// # Errors
+    /// [`KeysetError::Full`], [`KeysetError::Random`].
+    pub fn add(&mut self) -> Result<u32, KeysetError> {
+        if self.entries.len() >= KEYS_MAX {
+            return Err(KeysetError::Full);
+        }
+        let id = loop {
+            let id = u32::from_be_bytes(random::array()?);
+            if self.entries.iter().all(|entry| entry.id != id) {
+                break id;
+            }
+        };
+        let algorithm = Algorithm::for_this_processor();
+        let master = SecretArray::random()?;
+        self.entries
+            .push(Entry::new(id, KeyState::PreActive, algorithm, master));
+        Ok(id)
+    }
+
+    /// Makes key `id` the one that seals; the former goes on opening.
+    ///
+    /// # Errors
+    /// [`KeysetError::NoSuchKey`].
+    pub fn promote(&mut self, id: u32) -> Result<(), KeysetError> {
+        let promoted = self.position(id)?;
+        for entry in &mut self.entries {
+            if entry.state == KeyState::Primary {
+                entry.state = KeyState::DecryptOnly;
+            }
+        }
+        self.entries[promoted].state = KeyState::Primary;
+        Ok(())
+    }
+
+    /// Stops key `id` from opening anything.
+    ///
+    /// # Errors
+    /// [`KeysetError::NoSuchKey`], [`KeysetError::IsPrimary`].
+    pub fn disable(&mut self, id: u32) -> Result<(), KeysetError> {
+        let position = self.secondary(id)?;
+        self.entries[position].state = KeyState::Disabled;
+        Ok(())
+    }
+
+    /// Removes key `id` and wipes it. What it sealed is lost for good.
+    ///
+    /// # Errors
+    /// [`KeysetError::NoSuchKey`], [`KeysetError::IsPrimary`].
+    pub fn destroy(&mut self, id: u32) -> Result<(), KeysetError> {
+        let position = self.secondary(id)?;
+        self.entries.remove(position);
+        Ok(())
+    }
+
+    /// The ids and states of all keys, in the order in which they came.
+    pub fn keys(&self) -> impl Iterator<Item = (u32, KeyState)> {
+        self.entries.iter().map(|entry| (entry.id, entry.state))
+    }
+
+    /// Seals `plaintext` under the primary key for `context` (what it is, fixed
+    /// in the program) and `associated_data` (which one it is: a name, a row).
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn seal(
+        &self,
+        context: &str,
+        associated_data: &[u8],
+        plaintext: &[u8],
+    ) -> Result<Vec<u8>, SealError> {
+        let primary = self
+            .entries
+            .iter()
+            .find(|entry| entry.state == KeyState::Primary)
+            .expect("every constructor and every change leaves one primary key");
+        primary
+            .key
+            .seal(primary.id, context, associated_data, plaintext)
+    }
+
+    /// Opens what [`Keyset::seal`] made for the same context and associated data.
+    ///
+    /// # Errors
+    /// [`OpenError`], whatever is wrong.
+    pub fn open(
+        &self,
+        context: &str,
+        associated_data: &[u8],
+        sealed: &[u8],
+    ) -> Result<SecretBytes, OpenError> {
+        let id = claimed_key_id(sealed).ok_or(OpenError)?;
+        let entry = self
+            .entries
+            .iter()
+            .find(|entry| entry.id == id && entry.state != KeyState::Disabled)
+            .ok_or(OpenError)?;
+        entry.key.open(context, associated_data, sealed)
+    }
+
+    /// The keyset as bytes, keys in the clear: to be sealed before it is stored.
+    #[must_use]
+    pub fn to_secret_bytes(&self) -> SecretBytes {
+        // One exact allocation, so that no half-grown copy of the keys is left behind.
+        let mut writer = Writer::with_capacity(6 + self.entries.len() * 38);
+        writer.u16(FORMAT_VERSION);
+        writer.count(self.entries.len());
+        for entry in &self.entries {
+            writer.u32(entry.id);
+            writer.u8(entry.state.number());
+            writer.u8(entry.algorithm.number());
+            writer.fixed(entry.master.expose());
+        }
+        SecretBytes::new(writer.finish())
+    }
+
+    /// The keyset that [`Keyset::to_secret_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`EncodingError`] when the bytes are anything else.
+    pub fn from_secret_bytes(bytes: &[u8]) -> Result<Self, EncodingError> {
+        let mut reader = Reader::new(bytes);
+        let version = reader.u16()?;
+        if version != FORMAT_VERSION {
+            return Err(EncodingError::Unknown {
+                what: "keyset version",
+                value: u64::from(version),
+            });
+        }
+        let count = reader.count(KEYS_MAX)?;
+        let mut entries: Vec<Entry> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let id = reader.u32()?;
+            let state = reader.u8()?;
+            let state = KeyState::from_number(state).ok_or(EncodingError::Unknown {
+                what: "key state",
+                value: u64::from(state),
+            })?;
+            let algorithm = reader.u8()?;
+            let algorithm = Algorithm::from_number(algorithm).ok_or(EncodingError::Unknown {
+                what: "algorithm",
+                value: u64::from(algorithm),
+            })?;
+            let master = SecretArray::from_bytes(reader.array()?);
+            if entries.iter().any(|entry| entry.id == id) {
+                return Err(EncodingError::Invalid(
+                    "a key id stands twice in the keyset",
+                ));
+            }
+            entries.push(Entry::new(id, state, algorithm, master));
+        }
+        reader.finish()?;
+        let primaries = entries
+            .iter()
+            .filter(|entry| entry.state == KeyState::Primary)
+            .count();
+        if primaries != 1 {
+            return Err(EncodingError::Invalid(
+                "a keyset has exactly one primary key",
+            ));
+        }
+        Ok(Self { entries })
+    }
+
+    fn position(&self, id: u32) -> Result<usize, KeysetError> {
+        self.entries
+            .iter()
+            .position(|entry| entry.id == id)
+            .ok_or(KeysetError::NoSuchKey(id))
+    }
+
+    fn secondary(&self, id: u32) -> Result<usize, KeysetError> {
+        let position = self.position(id)?;
+        if self.entries[position].state == KeyState::Primary {
+            return Err(KeysetError::IsPrimary(id));
+        }
+        Ok(position)
+    }
+}
+
+impl fmt::Debug for Keyset {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOTH: [Algorithm; 2] = [Algorithm::Xaes256Gcm, Algorithm::XChaCha20Poly1305];
+
+    #[test]
+    fn every_flip_and_every_truncation_is_refused() {
+        for algorithm in BOTH {
+            let keyset = Keyset::generate_with(algorithm).expect("random");
+            let sealed = keyset.seal("test", b"row", b"plaintext").expect("sealed");
+            let opened = keyset.open("test", b"row", &sealed).expect("opens");
+            assert_eq!(opened.expose(), b"plaintext");
+            for bit in 0..sealed.len() * 8 {
+                let mut flipped = sealed.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(keyset.open("test", b"row", &flipped).is_err(), "bit {bit}");
+            }
+            for length in 0..sealed.len() {
+                assert!(keyset.open("test", b"row", &sealed[..length]).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn context_and_associated_data_bind() {
+        for algorithm in BOTH {
+            let keyset = Keyset::generate_with(algorithm).expect("random");
+            let sealed = keyset.seal("ab", b"c", b"x").expect("sealed");
+            assert!(keyset.open("a", b"bc", &sealed).is_err());
+            assert!(keyset.open("abc", b"", &sealed).is_err());
+            assert!(keyset.open("ab", b"d", &sealed).is_err());
+            assert!(keyset.open("ab", b"c", &sealed).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_box_opens_under_no_other_keyset() {
+        let sealed = Keyset::generate()
+            .expect("random")
+            .seal("t", b"", b"x")
+            .expect("sealed");
+        let other = Keyset::generate().expect("random");
+        assert!(other.open("t", b"", &sealed).is_err());
+    }
+
+    #[test]
+    fn rotation_keeps_old_boxes_open_until_their_key_is_disabled() {
+        let mut keyset = Keyset::generate().expect("random");
+        let (first, _) = keyset.keys().next().expect("one key");
+        let old = keyset.seal("t", b"", b"x").expect("sealed");
+        let second = keyset.add().expect("added");
+        assert!(matches!(
+            keyset.disable(first),
+            Err(KeysetError::IsPrimary(_))
+        ));
+        keyset.promote(second).expect("promoted");
+        assert!(keyset.open("t", b"", &old).is_ok());
+        let new = keyset.seal("t", b"", b"x").expect("sealed");
+        keyset.disable(first).expect("disabled");
+        assert!(keyset.open("t", b"", &old).is_err());
+        assert!(keyset.open("t", b"", &new).is_ok());
+        keyset.destroy(first).expect("destroyed");
+        assert!(matches!(
+            keyset.promote(first),
+            Err(KeysetError::NoSuchKey(_))
+        ));
+    }
+
+    #[test]
+    fn stored_keysets_open_what_they_sealed() {
+        let mut keyset = Keyset::generate().expect("random");
+        keyset.add().expect("added");
+        let sealed = keyset.seal("t", b"", b"x").expect("sealed");
+        let stored = keyset.to_secret_bytes();
+        let again = Keyset::from_secret_bytes(stored.expose()).expect("valid");
+        assert!(again.open("t", b"", &sealed).is_ok());
+        for length in 0..stored.len() {
+            assert!(Keyset::from_secret_bytes(&stored.expose()[..length]).is_err());
+        }
+        let mut two_primaries = stored.expose().to_vec();
+        two_primaries[6 + 38 + 4] = 2;
+        assert!(matches!(
+            Keyset::from_secret_bytes(&two_primaries),
+            Err(EncodingError::Invalid(_))
+        ));
+    }
+}

@@ -1,0 +1,156 @@
+//! Bytes that nobody but their holder should see.
+//!
+//! Both types wipe themselves on drop, print nothing of their content, and
+//! offer neither `Clone` nor `PartialEq`: a copy has to be made on purpose and a
+//! comparison is in constant time.
+
+use std::fmt;
+
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
+
+/// A secret of a length known at run time: a password, a passphrase, a plaintext.
+pub struct SecretBytes(Zeroizing<Vec<u8>>);
+
+impl SecretBytes {
+    /// Takes ownership of `bytes`; they are wiped when this value is dropped.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The bytes themselves, for the one operation that needs them.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// How many bytes there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are no bytes at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<Vec<u8>> for SecretBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::new(bytes)
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SecretBytes(redacted)")
+    }
+}
+
+/// A secret of exactly `N` bytes: a key, a seed.
+pub struct SecretArray<const N: usize>(Zeroizing<[u8; N]>);
+
+impl<const N: usize> SecretArray<N> {
+    /// Takes the bytes; the caller's own copy is the caller's to wipe.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; N]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// `N` bytes from a slice, or `None` when the length differs.
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        let mut array = Zeroizing::new([0u8; N]);
+        if bytes.len() != N {
+            return None;
+        }
+        array.copy_from_slice(bytes);
+        Some(Self(array))
+    }
+
+    /// A fresh secret from the operating system's random source.
+    ///
+    /// # Errors
+    /// When that source fails.
+    pub fn random() -> Result<Self, crate::random::RandomError> {
+        let mut secret = Self(Zeroizing::new([0u8; N]));
+        crate::random::fill(secret.0.as_mut_slice())?;
+        Ok(secret)
+    }
+
+    /// The bytes themselves, for the one operation that needs them.
+    #[must_use]
+    pub fn expose(&self) -> &[u8; N] {
+        &self.0
+    }
+
+    /// Room to write a secret into without a copy elsewhere.
+    pub fn expose_mut(&mut self) -> &mut [u8; N] {
+        &mut self.0
+    }
+
+    /// Whether both hold the same bytes, in time that does not depend on them.
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
+        constant_time_equal(self.expose(), other.expose())
+    }
+}
+
+impl<const N: usize> fmt::Debug for SecretArray<N> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "SecretArray<{N}>(redacted)")
+    }
+}
+
+impl<const N: usize> Zeroize for SecretArray<N> {
+    fn zeroize(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+/// Whether two byte strings are equal, in time that depends on their lengths only.
+///
+/// ```
+/// use sealmoot_crypto::secret::constant_time_equal;
+/// assert!(constant_time_equal(b"tag", b"tag"));
+/// assert!(!constant_time_equal(b"tag", b"tga"));
+/// ```
+#[must_use]
+pub fn constant_time_equal(left: &[u8], right: &[u8]) -> bool {
+    left.ct_eq(right).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_byte_of_a_secret() {
+        let text = format!(
+            "{:?} {:?}",
+            SecretBytes::new(b"hunter2".to_vec()),
+            SecretArray::<4>::from_bytes([0x41; 4])
+        );
+        assert!(!text.contains("hunter2") && !text.contains("65") && !text.contains("41"));
+    }
+
+    #[test]
+    fn a_slice_of_another_length_is_refused() {
+        assert!(SecretArray::<4>::from_slice(b"abc").is_none());
+        assert!(SecretArray::<4>::from_slice(b"abcde").is_none());
+        assert!(SecretArray::<4>::from_slice(b"abcd").is_some());
+    }
+
+    #[test]
+    fn equality_sees_every_byte() {
+        let left = SecretArray::<3>::from_bytes(*b"abc");
+        assert!(left.same_as(&SecretArray::from_bytes(*b"abc")));
+        for other in [*b"xbc", *b"axc", *b"abx"] {
+            assert!(!left.same_as(&SecretArray::from_bytes(other)));
+        }
+        assert!(!constant_time_equal(b"abc", b"abcd"));
+    }
+}

@@ -1,0 +1,379 @@
+//! Ed25519 (RFC 8032), verified strictly, and the identity that rests on it.
+//!
+//! A weak public key (one of small order) verifies one fixed signature over any
+//! message under lenient verifiers, so such keys are refused when they are
+//! imported: a [`VerifyingKey`] that exists is neither weak nor encoded in more
+//! than one way. Signatures name the domain they were made for, so that one made
+//! for a statement can never pass for another kind of message.
+
+use std::fmt;
+
+use ed25519_dalek as dalek;
+
+use crate::digest::sha256;
+use crate::random::RandomError;
+use crate::secret::{SecretArray, SecretBytes};
+
+/// DER of `SubjectPublicKeyInfo` for Ed25519 up to the key's 32 bytes (RFC 8410).
+const SPKI_PREFIX: [u8; 12] = [
+    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+];
+/// DER of `PrivateKeyInfo` version 1 for Ed25519 up to the seed's 32 bytes (RFC 8410).
+const PKCS8_PREFIX: [u8; 16] = [
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+];
+
+/// Length of a [`VerifyingKey`] as `SubjectPublicKeyInfo`, in bytes.
+pub const SPKI_LENGTH: usize = 44;
+
+/// Why bytes were not taken for a public key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyRejected {
+    /// Not `SubjectPublicKeyInfo` of an Ed25519 key, or not 32 bytes.
+    #[error("not an Ed25519 public key")]
+    Malformed,
+    /// The bytes are no point of the curve, or not its one canonical encoding.
+    #[error("the public key is not the canonical encoding of a curve point")]
+    NotCanonical,
+    /// A point of small order, under which forgeries verify.
+    #[error("the public key is weak: a point of small order")]
+    Weak,
+}
+
+/// A signature does not verify. Nothing more is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the signature does not verify")]
+pub struct BadSignature;
+
+/// An Ed25519 private key; wiped on drop.
+pub struct SigningKey(dalek::SigningKey);
+
+impl SigningKey {
+    /// A fresh key.
+    ///
+    /// # Errors
+    /// When the random source fails.
+    pub fn generate() -> Result<Self, RandomError> {
+        Ok(Self::from_seed(&SecretArray::random()?))
+    }
+
+    /// The key whose RFC 8032 seed is `seed`.
+    #[must_use]
+    pub fn from_seed(seed: &SecretArray<32>) -> Self {
+        Self(dalek::SigningKey::from_bytes(seed.expose()))
+    }
+
+    /// The RFC 8032 seed, for storing the key sealed.
+    #[must_use]
+    pub fn to_seed(&self) -> SecretArray<32> {
+        SecretArray::from_bytes(self.0.to_bytes())
+    }
+
+    /// The key as PKCS#8 version 1 (RFC 8410), the form that TLS libraries take.
+    #[must_use]
+    pub fn to_pkcs8_der(&self) -> SecretBytes {
+        let seed = self.to_seed();
+        let mut der = Vec::with_capacity(PKCS8_PREFIX.len() + 32);
+        der.extend_from_slice(&PKCS8_PREFIX);
+        der.extend_from_slice(seed.expose());
+        SecretBytes::new(der)
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn verifying_key(&self) -> VerifyingKey {
+        VerifyingKey(self.0.verifying_key())
+    }
+
+    /// Signs `message` for `domain`: Ed25519 over
+    /// `"sealmoot/v1/signature" || len(domain) || domain || message`.
+    ///
+    /// # Panics
+    /// When `domain` is longer than 255 bytes, which only a change of the code
+    /// can cause.
+    #[must_use]
+    pub fn sign(&self, domain: &'static str, message: &[u8]) -> Signature {
+        use dalek::Signer;
+        Signature(self.0.sign(&framed(domain, message)).to_bytes())
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "SigningKey(of {})",
+            self.verifying_key().key_id()
+        )
+    }
+}
+
+/// An Ed25519 public key that is canonical and not weak.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct VerifyingKey(dalek::VerifyingKey);
+
+impl VerifyingKey {
+    /// Imports 32 bytes.
+    ///
+    /// # Errors
+    /// [`KeyRejected::NotCanonical`], [`KeyRejected::Weak`].
+    pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, KeyRejected> {
+        // RFC 8032 section 5.1.3 refuses y >= p; dalek reduces it. Comparing with
+        // the re-encoding refuses that and the negative zero.
+        let key = dalek::VerifyingKey::from_bytes(bytes).map_err(|_| KeyRejected::NotCanonical)?;
+        if key.is_weak() {
+            return Err(KeyRejected::Weak);
+        }
+        if key.to_edwards().compress().as_bytes() != bytes {
+            return Err(KeyRejected::NotCanonical);
+        }
+        Ok(Self(key))
+    }
+
+    /// Imports a DER `SubjectPublicKeyInfo` (RFC 8410), the raw public key of TLS.
+    ///
+    /// # Errors
+    /// [`KeyRejected`], whatever is wrong.
+    pub fn from_spki(der: &[u8]) -> Result<Self, KeyRejected> {
+        let key = der
+            .strip_prefix(&SPKI_PREFIX)
+            .and_then(|key| <&[u8; 32]>::try_from(key).ok())
+            .ok_or(KeyRejected::Malformed)?;
+        Self::from_bytes(key)
+    }
+
+    /// The key's 32 bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; 32] {
+        self.0.to_bytes()
+    }
+
+    /// The key as DER `SubjectPublicKeyInfo`.
+    #[must_use]
+    pub fn to_spki(&self) -> [u8; SPKI_LENGTH] {
+        let mut der = [0u8; SPKI_LENGTH];
+        der[..SPKI_PREFIX.len()].copy_from_slice(&SPKI_PREFIX);
+        der[SPKI_PREFIX.len()..].copy_from_slice(self.0.as_bytes());
+        der
+    }
+
+    /// SHA-256 of the key's `SubjectPublicKeyInfo`: the identity of whoever
+    /// holds the private half.
+    #[must_use]
+    pub fn key_id(&self) -> KeyId {
+        KeyId(sha256(&self.to_spki()))
+    }
+
+    /// Verifies what [`SigningKey::sign`] made for the same domain.
+    ///
+    /// # Errors
+    /// [`BadSignature`].
+    ///
+    /// # Panics
+    /// When `domain` is longer than 255 bytes, which only a change of the code
+    /// can cause.
+    pub fn verify(
+        &self,
+        domain: &'static str,
+        message: &[u8],
+        signature: &Signature,
+    ) -> Result<(), BadSignature> {
+        let signature = dalek::Signature::from_bytes(&signature.0);
+        self.0
+            .verify_strict(&framed(domain, message), &signature)
+            .map_err(|_| BadSignature)
+    }
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "VerifyingKey({})", self.key_id())
+    }
+}
+
+/// An Ed25519 signature, 64 bytes, verified or not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Signature([u8; 64]);
+
+impl Signature {
+    /// Takes 64 bytes; whether they are a signature shows when they are verified.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 64]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 64 bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; 64] {
+        self.0
+    }
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Signature")
+    }
+}
+
+/// The identity of a key: SHA-256 of its `SubjectPublicKeyInfo`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId([u8; 32]);
+
+impl KeyId {
+    /// Takes the 32 bytes of an identity.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.0 {
+            write!(formatter, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "KeyId({self})")
+    }
+}
+
+fn framed(domain: &'static str, message: &[u8]) -> Vec<u8> {
+    const TAG: &[u8] = b"sealmoot/v1/signature";
+    let length = u8::try_from(domain.len()).expect("domains are short literals");
+    let mut framed = Vec::with_capacity(TAG.len() + 1 + domain.len() + message.len());
+    framed.extend_from_slice(TAG);
+    framed.push(length);
+    framed.extend_from_slice(domain.as_bytes());
+    framed.extend_from_slice(message);
+    framed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{hex, unhex};
+
+    // RFC 8032 section 7.1, tests 1 to 3: secret key, public key, message, signature.
+    #[test]
+    fn rfc_8032_vectors() {
+        use dalek::Signer;
+        let vectors = [
+            (
+                "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+                "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+                "",
+                "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b",
+            ),
+            (
+                "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+                "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+                "72",
+                "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+            ),
+            (
+                "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
+                "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
+                "af82",
+                "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a",
+            ),
+        ];
+        for (seed, public, message, signature) in vectors {
+            let seed = SecretArray::from_slice(&unhex(seed)).expect("32 bytes");
+            let key = SigningKey::from_seed(&seed);
+            assert_eq!(hex(&key.verifying_key().to_bytes()), public);
+            assert_eq!(hex(&key.0.sign(&unhex(message)).to_bytes()), signature);
+        }
+    }
+
+    #[test]
+    fn the_eight_points_of_small_order_are_refused() {
+        // "Taming the many EdDSAs" (2020), table 6(a): small-order points.
+        let points = [
+            "0100000000000000000000000000000000000000000000000000000000000000",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "0000000000000000000000000000000000000000000000000000000000000080",
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+        ];
+        for point in points {
+            let bytes: [u8; 32] = unhex(point).try_into().expect("32 bytes");
+            assert_eq!(VerifyingKey::from_bytes(&bytes), Err(KeyRejected::Weak));
+        }
+    }
+
+    #[test]
+    fn a_second_encoding_of_a_point_is_refused() {
+        // y = p + 3 encodes the point with y = 3 a second time.
+        let mut bytes = [0xff; 32];
+        bytes[0] = 0xf0;
+        bytes[31] = 0x7f;
+        let outcome = VerifyingKey::from_bytes(&bytes);
+        assert!(outcome.is_err(), "{outcome:?}");
+    }
+
+    #[test]
+    fn a_signature_is_good_for_its_domain_message_and_key_only() {
+        let key = SigningKey::generate().expect("random");
+        let other = SigningKey::generate().expect("random").verifying_key();
+        let public = key.verifying_key();
+        let signature = key.sign("invite", b"message");
+        assert_eq!(public.verify("invite", b"message", &signature), Ok(()));
+        assert_eq!(
+            public.verify("session", b"message", &signature),
+            Err(BadSignature)
+        );
+        assert_eq!(
+            public.verify("invite", b"messagf", &signature),
+            Err(BadSignature)
+        );
+        assert_eq!(
+            other.verify("invite", b"message", &signature),
+            Err(BadSignature)
+        );
+        for bit in 0..512 {
+            let mut bytes = signature.to_bytes();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(
+                public.verify("invite", b"message", &Signature::from_bytes(bytes)),
+                Err(BadSignature)
+            );
+        }
+    }
+
+    #[test]
+    fn spki_is_the_one_form_of_a_key() {
+        let key = SigningKey::generate().expect("random").verifying_key();
+        let spki = key.to_spki();
+        assert_eq!(VerifyingKey::from_spki(&spki), Ok(key));
+        assert_eq!(
+            VerifyingKey::from_spki(&spki[..43]),
+            Err(KeyRejected::Malformed)
+        );
+        let mut longer = spki.to_vec();
+        longer.push(0);
+        assert_eq!(
+            VerifyingKey::from_spki(&longer),
+            Err(KeyRejected::Malformed)
+        );
+        let mut other_curve = spki;
+        other_curve[8] = 0x6e; // X25519's object identifier
+        assert_eq!(
+            VerifyingKey::from_spki(&other_curve),
+            Err(KeyRejected::Malformed)
+        );
+    }
+}
