@@ -1,0 +1,46 @@
+//! Why nothing was generated.
+
+use std::io;
+
+/// Why nothing was generated.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file is missing or is not a valid schema.
+    #[error("{0}")]
+    Schema(#[from] protox::Error),
+    /// A method with `stream` on either side.
+    #[error("{method} is a streaming method: sealmoot-rpc does not support streams yet")]
+    Streaming {
+        /// As `package.Service/Method`.
+        method: String,
+    },
+    /// A service outside of any package would have an ambiguous name.
+    #[error("{file} has services and no package: add `package name.v1;`")]
+    NoPackage {
+        /// As found among the includes.
+        file: String,
+    },
+    /// Two methods of a service share a number: rename one.
+    #[error("{method} and {other} share a method number: rename one")]
+    Collision {
+        /// As `package.Service/Method`.
+        method: String,
+        /// As `package.Service/Method`.
+        other: String,
+    },
+    /// The generated client has a function of that name.
+    #[error("{method} would collide with the generated client's own `{name}`: rename it")]
+    ReservedName {
+        /// As `package.Service/Method`.
+        method: String,
+        /// The function.
+        name: &'static str,
+    },
+    /// The code could not be made or written.
+    #[error("cannot generate code: {0}")]
+    Generate(#[source] io::Error),
+    /// `OUT_DIR` is not set.
+    #[error("OUT_DIR is not set: call this from a build script")]
+    OutsideBuildScript,
+}

@@ -1,0 +1,129 @@
+//! Rust stubs for `sealmoot-rpc` from Protocol Buffers services.
+//!
+//! Called from a build script; needs no `protoc`. For each service `Store` of
+//! a package it writes, beside the messages:
+//!
+//! | Item | Purpose |
+//! |---|---|
+//! | `trait Store` | what a server implements, one method per rpc |
+//! | `StoreServer<S>` | makes an `S: Store` a `sealmoot_rpc::Service` |
+//! | `StoreClient` | calls over a `sealmoot_rpc::Connection` |
+//! | `mod store_methods` | the number of each method on the wire |
+//!
+//! ```no_run
+//! // build.rs
+//! fn main() -> Result<(), sealmoot_rpc_codegen::Error> {
+//!     sealmoot_rpc_codegen::compile(&["proto/store.proto"], &["proto"])
+//! }
+//! ```
+//!
+//! and in the crate, which depends on `prost` and `bytes` itself:
+//!
+//! ```ignore
+//! /// Messages and stubs of `store.v1`.
+//! pub mod proto {
+//!     sealmoot_rpc::include_proto!("store.v1");
+//! }
+//! ```
+//!
+//! A method's number is the first eight bytes, little-endian, of the SHA-256 of
+//! `package.Service/Method`, computed when the code is generated. Fields of
+//! type `bytes` become `bytes::Bytes`, which share the received message's
+//! memory instead of copying.
+//!
+//! It refuses streaming methods, services without a package, and names or
+//! numbers that collide.
+
+mod error;
+mod generator;
+mod method;
+
+use std::path::Path;
+
+use prost_types::FileDescriptorSet;
+use protox::Compiler;
+
+pub use error::Error;
+pub use method::method_number;
+
+/// Methods that the generated client could not have, and its own functions.
+const RESERVED_METHODS: [(&str, &str); 4] = [
+    ("New", "new"),
+    ("new", "new"),
+    ("Connection", "connection"),
+    ("connection", "connection"),
+];
+
+/// Generates into `OUT_DIR` and tells cargo which files to watch.
+///
+/// `protos` are found in `includes`, as are their imports.
+///
+/// # Errors
+///
+/// [`Error`]; its text names the file, and the place when there is one.
+pub fn compile(protos: &[impl AsRef<Path>], includes: &[impl AsRef<Path>]) -> Result<(), Error> {
+    let out_dir = std::env::var_os("OUT_DIR").ok_or(Error::OutsideBuildScript)?;
+    for path in compile_into(protos, includes, Path::new(&out_dir))? {
+        println!("cargo:rerun-if-changed={}", path.display());
+    }
+    Ok(())
+}
+
+/// Generates into a directory, and returns the files that were read.
+///
+/// # Errors
+///
+/// [`Error`].
+pub fn compile_into(
+    protos: &[impl AsRef<Path>],
+    includes: &[impl AsRef<Path>],
+    out_dir: &Path,
+) -> Result<Vec<std::path::PathBuf>, Error> {
+    let mut compiler = Compiler::new(includes.iter().map(AsRef::as_ref))?;
+    compiler.include_source_info(true).include_imports(true);
+    compiler.open_files(protos.iter().map(AsRef::as_ref))?;
+    let descriptors = compiler.file_descriptor_set();
+    check(&descriptors)?;
+    prost_build::Config::new()
+        .bytes(["."])
+        // Fields without a comment in the schema are the schema's business.
+        .type_attribute(".", "#[allow(missing_docs, clippy::all)]")
+        .service_generator(Box::new(generator::Generator))
+        .out_dir(out_dir)
+        .compile_fds(descriptors)
+        .map_err(Error::Generate)?;
+    // Files that come with the compiler have no path.
+    let read = compiler.files().filter_map(|file| file.path());
+    Ok(read.map(Path::to_path_buf).collect())
+}
+
+/// Refuses what the generator cannot turn into sound stubs.
+fn check(descriptors: &FileDescriptorSet) -> Result<(), Error> {
+    for file in &descriptors.file {
+        if file.package().is_empty() && !file.service.is_empty() {
+            return Err(Error::NoPackage {
+                file: file.name().to_owned(),
+            });
+        }
+        for service in &file.service {
+            let mut numbers = std::collections::BTreeMap::new();
+            for method in &service.method {
+                let path = format!("{}.{}/{}", file.package(), service.name(), method.name());
+                if method.client_streaming() || method.server_streaming() {
+                    return Err(Error::Streaming { method: path });
+                }
+                let mut reserved = RESERVED_METHODS.into_iter();
+                if let Some((_, name)) = reserved.find(|(rpc, _)| *rpc == method.name()) {
+                    return Err(Error::ReservedName { method: path, name });
+                }
+                if let Some(other) = numbers.insert(method_number(&path), path.clone()) {
+                    return Err(Error::Collision {
+                        method: path,
+                        other,
+                    });
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! What is generated, word for word. `rpc/tests/generated.rs` compiles and
+//! runs the same golden files.
+//!
+//! After an intended change: `UPDATE_GOLDEN=1 cargo test -p sealmoot-rpc-codegen`.
+#![allow(missing_docs)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sealmoot_rpc_codegen::{compile_into, method_number};
+
+fn tests_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
+}
+
+#[test]
+fn the_stubs_are_the_golden_ones() {
+    let out = tempfile::tempdir().expect("a directory");
+    let protos = tests_dir().join("proto");
+    let read =
+        compile_into(&[protos.join("echo.proto")], &[&protos], out.path()).expect("a sound schema");
+    assert_eq!(
+        read,
+        [protos.join("shared.proto"), protos.join("echo.proto")],
+        "imports are watched too"
+    );
+    for name in ["echo.v1.rs", "shared.v1.rs"] {
+        let generated = fs::read_to_string(out.path().join(name)).expect("generated");
+        let golden = tests_dir().join("golden").join(name);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&golden, &generated).expect("writable");
+        }
+        let expected = fs::read_to_string(&golden).expect("a golden file");
+        assert!(generated == expected, "{name} differs from {golden:?}");
+    }
+}
+
+#[test]
+fn the_golden_stubs_say_what_matters() {
+    let golden = tests_dir().join("golden").join("echo.v1.rs");
+    let text = fs::read_to_string(golden).expect("a golden file");
+    let number = format!("{:#018x}", method_number("echo.v1.Echo/Say"));
+    for expected in [
+        "/// Says again what it was told.",
+        "pub trait Echo: ::core::marker::Send + ::core::marker::Sync + 'static {",
+        "/// Returns the request's words.",
+        "pub struct EchoServer<S>",
+        "pub struct EchoClient",
+        "pub mod echo_methods",
+        "fn r#match(",
+        "pub const MATCH: u64",
+        "pub const ALL_: u64",
+        "pub const ALL: [u64; 3] = [SAY, MATCH, ALL_];",
+        "pub words: ::prost::bytes::Bytes",
+        &format!("pub const SAY: u64 = {number};"),
+    ] {
+        assert!(text.contains(expected), "{expected:?} is missing");
+    }
+}

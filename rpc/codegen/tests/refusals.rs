@@ -1,0 +1,83 @@
+//! Schemas from which nothing is generated.
+#![allow(missing_docs)]
+
+use std::fs;
+
+use sealmoot_rpc_codegen::{Error, compile, compile_into};
+
+fn refusal(schema: &str) -> Error {
+    let dir = tempfile::tempdir().expect("a directory");
+    let proto = dir.path().join("schema.proto");
+    fs::write(&proto, schema).expect("writable");
+    let out = dir.path().join("out");
+    fs::create_dir(&out).expect("writable");
+    let error = compile_into(&[&proto], &[dir.path()], &out).expect_err("refused");
+    let left = fs::read_dir(&out).expect("readable").count();
+    assert_eq!(left, 0, "nothing is half generated");
+    error
+}
+
+fn service(rpc: &str) -> String {
+    format!("syntax = \"proto3\"; package a.v1; message M {{}} service S {{ {rpc} }}")
+}
+
+#[test]
+fn a_streaming_request_is_refused_by_name() {
+    let error = refusal(&service("rpc Up(stream M) returns (M);"));
+    assert!(matches!(error, Error::Streaming { .. }));
+    assert!(error.to_string().contains("a.v1.S/Up"), "{error}");
+    assert!(error.to_string().contains("not support streams"), "{error}");
+}
+
+#[test]
+fn a_streaming_reply_is_refused() {
+    let error = refusal(&service("rpc Down(M) returns (stream M);"));
+    assert!(matches!(error, Error::Streaming { .. }), "{error}");
+}
+
+#[test]
+fn a_service_without_a_package_is_refused() {
+    let error = refusal("syntax = \"proto3\"; message M {} service S { rpc A(M) returns (M); }");
+    assert!(matches!(error, Error::NoPackage { .. }), "{error}");
+}
+
+#[test]
+fn a_method_named_like_the_clients_own_is_refused() {
+    for name in ["New", "Connection"] {
+        let error = refusal(&service(&format!("rpc {name}(M) returns (M);")));
+        assert!(matches!(error, Error::ReservedName { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_schema_that_does_not_parse_is_refused() {
+    let error = refusal("syntax = \"proto3\"; package a.v1; message {");
+    assert!(matches!(error, Error::Schema(_)), "{error}");
+}
+
+#[test]
+fn an_unknown_type_is_refused() {
+    let error = refusal(&service("rpc A(Missing) returns (M);"));
+    assert!(error.to_string().contains("Missing"), "{error}");
+}
+
+#[test]
+fn a_missing_import_is_refused() {
+    let error = refusal("syntax = \"proto3\"; package a.v1; import \"missing.proto\";");
+    assert!(error.to_string().contains("missing.proto"), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let error = compile_into(&[dir.path().join("none.proto")], &[dir.path()], dir.path())
+        .expect_err("refused");
+    assert!(error.to_string().contains("none.proto"), "{error}");
+}
+
+#[test]
+fn outside_a_build_script_nothing_is_generated() {
+    // Cargo sets OUT_DIR for build scripts, and not for this crate's tests.
+    let error = compile(&["none.proto"], &["."]).expect_err("refused");
+    assert!(matches!(error, Error::OutsideBuildScript), "{error}");
+}

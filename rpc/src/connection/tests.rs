@@ -1,0 +1,260 @@
+//! The driver over an in-memory pipe: no TLS, no sockets, paused time.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sealmoot_crypto::signature::SigningKey;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+use super::*;
+use crate::client::Connection;
+use crate::frame::{Kind, PING_BYTES};
+use crate::payload::decode_failure;
+use crate::peer::{ChannelBinding, Peer};
+use crate::service::Router;
+use crate::serving::ServerEndpoint;
+
+fn peer() -> Peer {
+    let key = SigningKey::generate().expect("random source");
+    let address = SocketAddr::from(([127, 0, 0, 1], 1));
+    Peer::danger_assume(
+        key.verifying_key(),
+        ChannelBinding::from_bytes([0; 32]),
+        address,
+        Arc::new(()),
+    )
+}
+
+/// A client's driver and the raw far end.
+fn client(limits: &Limits) -> (Connection, DuplexStream) {
+    let (near, far) = duplex(64 * 1024);
+    let (connection, driver) = Connection::over(near, peer(), limits);
+    tokio::spawn(driver);
+    (connection, far)
+}
+
+/// A server's driver and the raw far end.
+fn server(limits: &Limits) -> DuplexStream {
+    let (near, far) = duplex(64 * 1024);
+    let (endpoint, _link) = ServerEndpoint::new(Arc::new(Router::new()), peer(), limits);
+    tokio::spawn(Driver::new(near, endpoint, limits));
+    far
+}
+
+async fn read_frame(stream: &mut DuplexStream) -> Option<(Kind, u16, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    loop {
+        if let Some((frame, _)) = Frame::decode(&bytes).expect("well formed") {
+            return Some((frame.kind, frame.code, frame.payload.to_vec()));
+        }
+        bytes.push(stream.read_u8().await.ok()?);
+    }
+}
+
+async fn write_frame(stream: &mut DuplexStream, kind: Kind, call: u32, payload: &[u8]) {
+    let mut bytes = Vec::new();
+    crate::frame::append(&mut bytes, kind, 0, 0, call, &[payload]);
+    stream.write_all(&bytes).await.expect("open");
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_pinged_and_then_ends_the_connection() {
+    let limits = Limits::default();
+    let started = tokio::time::Instant::now();
+    let (connection, mut far) = client(&limits);
+    let (kind, _, _) = read_frame(&mut far).await.expect("a ping");
+    assert_eq!(kind, Kind::Ping);
+    assert_eq!(started.elapsed().as_secs(), 5);
+    connection.closed().await;
+    assert_eq!(started.elapsed().as_secs(), 15);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pong_keeps_the_connection() {
+    let limits = Limits::default();
+    let started = tokio::time::Instant::now();
+    let (connection, mut far) = client(&limits);
+    for _ in 0..10 {
+        let (kind, _, token) = read_frame(&mut far).await.expect("a ping");
+        assert_eq!(kind, Kind::Ping);
+        write_frame(&mut far, Kind::Pong, 0, &token).await;
+    }
+    assert!(!connection.is_closed());
+    assert!(started.elapsed().as_secs() >= 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_no_bytes_is_dead_even_when_it_sends() {
+    let limits = Limits::default();
+    let (connection, mut far) = client(&limits);
+    let talk = async {
+        loop {
+            write_frame(&mut far, Kind::Pong, 0, &[0; PING_BYTES]).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let call = connection.call(1, vec![0; 1024 * 1024], Duration::from_secs(60));
+    let status = tokio::select! {
+        outcome = call => outcome.expect_err("nobody reads"),
+        () = talk => unreachable!(),
+    };
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(status.execution(), Execution::MaybeExecuted);
+    assert_eq!(status.message(), "the peer takes no bytes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_ends_at_its_own_deadline() {
+    let started = tokio::time::Instant::now();
+    let (connection, mut far) = client(&Limits::default());
+    let call = connection.call(1, Bytes::new(), Duration::from_millis(1500));
+    let status = call.await.expect_err("nobody answers");
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert_eq!(status.execution(), Execution::MaybeExecuted);
+    assert_eq!(started.elapsed().as_millis(), 1500);
+    assert_eq!(read_frame(&mut far).await.expect("call").0, Kind::Call);
+    assert_eq!(read_frame(&mut far).await.expect("cancel").0, Kind::Cancel);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_a_call_sends_cancel() {
+    let (connection, mut far) = client(&Limits::default());
+    let call = connection.call(1, Bytes::new(), Duration::from_secs(60));
+    let outcome = tokio::time::timeout(Duration::from_millis(10), call).await;
+    assert!(outcome.is_err());
+    assert_eq!(read_frame(&mut far).await.expect("call").0, Kind::Call);
+    assert_eq!(read_frame(&mut far).await.expect("cancel").0, Kind::Cancel);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_last_handle_flushes_and_closes() {
+    let (connection, mut far) = client(&Limits::default());
+    let clone = connection.clone();
+    {
+        let mut call = Box::pin(clone.call(1, Bytes::new(), Duration::from_secs(60)));
+        // One poll queues the call; dropping it queues the cancel.
+        let _ = std::future::poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
+    }
+    drop(connection);
+    drop(clone);
+    assert_eq!(read_frame(&mut far).await.expect("call").0, Kind::Call);
+    assert_eq!(read_frame(&mut far).await.expect("cancel").0, Kind::Cancel);
+    assert_eq!(read_frame(&mut far).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_ends_calls_in_flight_truthfully() {
+    let (connection, mut far) = client(&Limits::default());
+    let sent = tokio::spawn({
+        let connection = connection.clone();
+        async move {
+            connection
+                .call(1, Bytes::new(), Duration::from_secs(60))
+                .await
+        }
+    });
+    assert_eq!(read_frame(&mut far).await.expect("call").0, Kind::Call);
+    connection.close();
+    let status = sent.await.expect("task").expect_err("closed");
+    assert_eq!(status.execution(), Execution::MaybeExecuted);
+    let status = connection
+        .call(1, Bytes::new(), Duration::from_secs(60))
+        .await
+        .expect_err("closed");
+    assert_eq!(status.execution(), Execution::NotSent);
+    assert!(connection.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_kind_closes_with_the_reason() {
+    let mut far = server(&Limits::default());
+    far.write_all(&[0, 0, 0, 0, 77, 0, 0, 0, 0, 0, 0, 0])
+        .await
+        .expect("open");
+    let (kind, code, payload) = read_frame(&mut far).await.expect("goaway");
+    assert_eq!(kind, Kind::Goaway);
+    let reason = decode_failure(code, &payload).expect("well formed");
+    assert_eq!(reason.message(), "unknown frame kind 77");
+    assert_eq!(read_frame(&mut far).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn credit_closes_with_the_reason() {
+    let mut far = server(&Limits::default());
+    write_frame(&mut far, Kind::Credit, 0, &[]).await;
+    let (kind, code, payload) = read_frame(&mut far).await.expect("goaway");
+    assert_eq!(kind, Kind::Goaway);
+    let reason = decode_failure(code, &payload).expect("well formed");
+    assert_eq!(reason.message(), "unexpected Credit frame");
+    assert_eq!(read_frame(&mut far).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_huge_length_closes_before_its_payload_is_awaited() {
+    let mut far = server(&Limits::default());
+    far.write_all(&[0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 1, 0, 0, 0])
+        .await
+        .expect("open");
+    let (kind, _, _) = read_frame(&mut far).await.expect("goaway");
+    assert_eq!(kind, Kind::Goaway);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_tells_a_server_that_breaks_the_protocol() {
+    let (connection, mut far) = client(&Limits::default());
+    write_frame(&mut far, Kind::Call, 1, &[0; 12]).await;
+    let (kind, _, _) = read_frame(&mut far).await.expect("goaway");
+    assert_eq!(kind, Kind::Goaway);
+    connection.closed().await;
+    let status = connection
+        .call(1, Bytes::new(), Duration::from_secs(1))
+        .await
+        .expect_err("closed");
+    assert_eq!(status.execution(), Execution::NotSent);
+    assert!(status.message().contains("unexpected Call frame"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_nothing_is_read_no_further() {
+    struct Big;
+    impl crate::service::Service for Big {
+        fn methods(&self) -> &[u64] {
+            &[1]
+        }
+        fn call(
+            &self,
+            _: crate::service::CallContext,
+            _: u64,
+            _: Bytes,
+        ) -> crate::service::ReplyFuture {
+            Box::pin(std::future::ready(Ok(Bytes::from(vec![0; 100_000]))))
+        }
+    }
+    let limits = Limits {
+        outgoing_bytes_pause: 50_000,
+        ..Limits::default()
+    };
+    let (near, mut far) = duplex(1024);
+    let router = Router::new().service(Big).expect("one method");
+    let (endpoint, _link) = ServerEndpoint::new(Arc::new(router), peer(), &limits);
+    tokio::spawn(Driver::new(near, endpoint, &limits));
+    let mut call = Vec::new();
+    let mut payload = [0; 12];
+    payload[4] = 1;
+    let mut accepted = 0;
+    // Each call asks for more than may wait; the pipe holds fifty calls.
+    for number in 1..1000_u32 {
+        call.clear();
+        crate::frame::append(&mut call, Kind::Call, 0, 0, number, &[&payload]);
+        let write = far.write_all(&call);
+        if tokio::time::timeout(Duration::from_millis(10), write)
+            .await
+            .is_err()
+        {
+            break;
+        }
+        accepted = number;
+    }
+    assert!(accepted < 150, "{accepted}");
+}

@@ -1,0 +1,275 @@
+//! From a TCP stream to an admitted peer: TLS, then the hellos.
+//!
+//! The server speaks first. A client looks at the server's key and statements
+//! and sends nothing of its own before its authorizer agrees: a stranger that
+//! answers at an address learns neither who calls nor what for. Callers put a
+//! deadline around the whole.
+
+use std::io;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+use crate::frame::{self, FLAG_WELCOME, HEADER_BYTES, Header, Kind, Violation};
+use crate::limits::{LINGER_BYTES_MAX, Limits, STATEMENTS_BYTES_MAX};
+use crate::payload::{decode_failure, decode_hello, encode_failure, encode_hello};
+use crate::peer::{Authorizer, Candidate, ChannelBinding, Peer, Refusal};
+use crate::socket::Socket;
+use crate::status::{Code, Execution, Status};
+use crate::tls;
+use sealmoot_crypto::signature::VerifyingKey;
+
+pub(crate) type ClientStream = client::TlsStream<Socket>;
+pub(crate) type ServerStream = server::TlsStream<Socket>;
+
+/// How a handshake ended short of an admitted peer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    #[error("the connection broke off: {0}")]
+    Io(#[source] io::Error),
+    #[error("TLS: {0}")]
+    Tls(#[source] io::Error),
+    #[error("the peer does not speak sealmoot/1")]
+    NotSealmoot,
+    #[error("the peer broke the protocol: {0}")]
+    Violation(#[source] Violation),
+    /// This side's authorizer said no.
+    #[error("not admitted: {0}")]
+    Untrusted(Refusal),
+    /// The other side said no.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    #[error("this side's statements are longer than {STATEMENTS_BYTES_MAX} bytes")]
+    StatementsTooLong,
+}
+
+/// The server's side.
+pub(crate) async fn accept(
+    stream: TcpStream,
+    address: SocketAddr,
+    acceptor: &TlsAcceptor,
+    authorizer: &dyn Authorizer,
+    limits: &Limits,
+) -> Result<(ServerStream, Peer), HandshakeError> {
+    let socket = Socket::new(stream, limits).map_err(HandshakeError::Io)?;
+    let mut stream = acceptor.accept(socket).await.map_err(classify)?;
+    let (key, binding) = {
+        let (_, connection) = stream.get_ref();
+        if connection.alpn_protocol() != Some(tls::ALPN) {
+            return Err(HandshakeError::NotSealmoot);
+        }
+        identity(connection)?
+    };
+    let hello = encode_hello(&authorizer.present()).ok_or(HandshakeError::StatementsTooLong)?;
+    send(&mut stream, Kind::Hello, 0, 0, &hello).await?;
+    let admitted = match receive_client_hello(&mut stream).await {
+        Ok(presented) => admit(key, binding, address, &presented, authorizer),
+        Err(error) => Err(error),
+    };
+    let refusal = match &admitted {
+        Ok(_) => {
+            send(&mut stream, Kind::Hello, FLAG_WELCOME, 0, &[]).await?;
+            stream.get_mut().0.lift_byte_limit();
+            return admitted.map(|peer| (stream, peer));
+        }
+        Err(HandshakeError::Untrusted(refusal)) => {
+            Status::new(refusal.code, Execution::NotStarted, refusal.message.clone())
+                .with_details(refusal.details.clone())
+        }
+        Err(HandshakeError::Violation(violation)) => Status::new(
+            Code::FailedPrecondition,
+            Execution::NotStarted,
+            violation.to_string(),
+        ),
+        Err(_) => return admitted.map(|peer| (stream, peer)),
+    };
+    // The reason is a courtesy: that it cannot be sent changes nothing.
+    let _ = part(&mut stream, &refusal, limits).await;
+    admitted.map(|peer| (stream, peer))
+}
+
+/// The client's side.
+pub(crate) async fn connect(
+    stream: TcpStream,
+    address: SocketAddr,
+    connector: &TlsConnector,
+    authorizer: &dyn Authorizer,
+    limits: &Limits,
+) -> Result<(ClientStream, Peer), HandshakeError> {
+    let socket = Socket::new(stream, limits).map_err(HandshakeError::Io)?;
+    // Nobody looks at the name: neither is it sent nor is it verified.
+    let name = ServerName::IpAddress(address.ip().into());
+    let mut stream = connector.connect(name, socket).await.map_err(classify)?;
+    let (key, binding) = {
+        let (_, connection) = stream.get_ref();
+        if connection.alpn_protocol() != Some(tls::ALPN) {
+            return Err(HandshakeError::NotSealmoot);
+        }
+        identity(connection)?
+    };
+    let presented = receive_server_hello(&mut stream, 0).await?;
+    let presented = decode_hello(&presented).map_err(HandshakeError::Violation)?;
+    let admitted = admit(key, binding, address, presented, authorizer);
+    let peer = match admitted {
+        Ok(peer) => peer,
+        Err(error) => {
+            // Only the TLS layer's own close: the stranger is told nothing.
+            let _ = stream.shutdown().await;
+            return Err(error);
+        }
+    };
+    let hello = encode_hello(&authorizer.present()).ok_or(HandshakeError::StatementsTooLong)?;
+    send(&mut stream, Kind::Hello, 0, 0, &hello).await?;
+    let welcome = receive_server_hello(&mut stream, FLAG_WELCOME).await?;
+    if !welcome.is_empty() {
+        return Err(HandshakeError::Violation(Violation::Malformed(
+            "welcome with a payload",
+        )));
+    }
+    stream.get_mut().0.lift_byte_limit();
+    Ok((stream, peer))
+}
+
+fn identity<Data>(
+    connection: &tokio_rustls::rustls::ConnectionCommon<Data>,
+) -> Result<(VerifyingKey, ChannelBinding), HandshakeError> {
+    // The verifier has imported the same bytes, so a key is always there.
+    let key = tls::peer_key(connection.peer_certificates()).ok_or(HandshakeError::NotSealmoot)?;
+    let binding = tls::channel_binding(connection)
+        .map_err(|error| HandshakeError::Tls(io::Error::other(error)))?;
+    Ok((key, binding))
+}
+
+fn admit(
+    key: VerifyingKey,
+    binding: ChannelBinding,
+    address: SocketAddr,
+    presented: &[u8],
+    authorizer: &dyn Authorizer,
+) -> Result<Peer, HandshakeError> {
+    let key_id = key.key_id();
+    let claims = authorizer
+        .authorize(&Candidate {
+            key: &key,
+            key_id,
+            presented,
+            binding: &binding,
+            address,
+        })
+        .map_err(HandshakeError::Untrusted)?;
+    Ok(Peer::admitted(key, key_id, binding, address, claims))
+}
+
+async fn receive_client_hello<S>(stream: &mut S) -> Result<Vec<u8>, HandshakeError>
+where
+    S: AsyncRead + Unpin,
+{
+    let (header, payload) = receive(stream).await?;
+    if header.kind != Kind::Hello || header.flags != 0 {
+        return Err(HandshakeError::Violation(Violation::Unexpected(
+            header.kind,
+        )));
+    }
+    decode_hello(&payload)
+        .map(<[u8]>::to_vec)
+        .map_err(HandshakeError::Violation)
+}
+
+async fn receive_server_hello<S>(stream: &mut S, flags: u8) -> Result<Bytes, HandshakeError>
+where
+    S: AsyncRead + Unpin,
+{
+    let (header, payload) = receive(stream).await?;
+    match header.kind {
+        Kind::Hello if header.flags == flags => Ok(Bytes::from(payload)),
+        Kind::Goaway => {
+            let status =
+                decode_failure(header.code, &payload).map_err(HandshakeError::Violation)?;
+            Err(HandshakeError::Refused(Refusal {
+                code: status.code(),
+                message: status.message().to_owned(),
+                details: status.details().clone(),
+            }))
+        }
+        kind => Err(HandshakeError::Violation(Violation::Unexpected(kind))),
+    }
+}
+
+/// Reads exactly one frame, so that calls pipelined behind a hello stay where
+/// the connection will find them. The header bounds what is reserved.
+async fn receive<S>(stream: &mut S) -> Result<(Header, Vec<u8>), HandshakeError>
+where
+    S: AsyncRead + Unpin,
+{
+    let mut header = [0; HEADER_BYTES];
+    stream.read_exact(&mut header).await.map_err(classify)?;
+    let header = Header::decode(&header).map_err(HandshakeError::Violation)?;
+    if !matches!(header.kind, Kind::Hello | Kind::Goaway) {
+        return Err(HandshakeError::Violation(Violation::Unexpected(
+            header.kind,
+        )));
+    }
+    let mut payload = vec![0; header.length];
+    stream.read_exact(&mut payload).await.map_err(classify)?;
+    Ok((header, payload))
+}
+
+async fn send<S>(
+    stream: &mut S,
+    kind: Kind,
+    flags: u8,
+    code: u16,
+    payload: &[u8],
+) -> Result<(), HandshakeError>
+where
+    S: AsyncWrite + Unpin,
+{
+    let mut output = Vec::new();
+    frame::append(&mut output, kind, flags, code, 0, &[payload]);
+    stream.write_all(&output).await.map_err(classify)?;
+    stream.flush().await.map_err(classify)
+}
+
+/// Says why, and waits a moment for the peer to hear it: closing a socket with
+/// unread input resets it, and a reset can overtake the reason.
+async fn part<S>(stream: &mut S, refusal: &Status, limits: &Limits) -> Result<(), HandshakeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let code = refusal.code().number();
+    send(stream, Kind::Goaway, 0, code, &encode_failure(refusal)).await?;
+    stream.shutdown().await.map_err(classify)?;
+    let discard = async {
+        let mut scrap = [0; 1024];
+        let mut discarded = 0;
+        while discarded < LINGER_BYTES_MAX {
+            match stream.read(&mut scrap).await {
+                Ok(0) | Err(_) => break,
+                Ok(read) => discarded += read,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(limits.linger, discard).await;
+    Ok(())
+}
+
+/// Tells a peer that broke off from one that speaks something else.
+fn classify(error: io::Error) -> HandshakeError {
+    use tokio_rustls::rustls::{AlertDescription, Error};
+    let tls = error
+        .get_ref()
+        .and_then(|source| source.downcast_ref::<Error>());
+    match tls {
+        None => HandshakeError::Io(error),
+        Some(
+            Error::InvalidMessage(_)
+            | Error::NoApplicationProtocol
+            | Error::AlertReceived(AlertDescription::NoApplicationProtocol),
+        ) => HandshakeError::NotSealmoot,
+        Some(_) => HandshakeError::Tls(error),
+    }
+}

@@ -1,0 +1,145 @@
+//! Calls with deadlines and honest failures over an authenticated channel.
+//!
+//! A connection is TLS 1.3 in which both sides prove possession of a raw
+//! Ed25519 key (RFC 7250). *Which* keys may talk is decided by an
+//! [`Authorizer`] on each side; what a caller may do is decided by handlers,
+//! which are given the verified [`Peer`]. Over the channel travel frames that
+//! carry many calls at once, small ones ahead of bulk. Every failure says by
+//! its [`Execution`] whether the call may have had an effect.
+//!
+//! ```
+//! use std::any::Any;
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use sealmoot_crypto::signature::{KeyId, SigningKey};
+//! use sealmoot_rpc::bytes::Bytes;
+//! use sealmoot_rpc::{
+//!     Authorizer, CallContext, Candidate, Code, Connector, Limits, Refusal, ReplyFuture, Router,
+//!     Server, Service,
+//! };
+//!
+//! /// Talks to one key and to no other.
+//! struct Only(KeyId);
+//!
+//! impl Authorizer for Only {
+//!     fn present(&self) -> Bytes {
+//!         Bytes::new()
+//!     }
+//!
+//!     fn authorize(
+//!         &self,
+//!         candidate: &Candidate<'_>,
+//!     ) -> Result<Arc<dyn Any + Send + Sync>, Refusal> {
+//!         if candidate.key_id == self.0 {
+//!             Ok(Arc::new(()))
+//!         } else {
+//!             Err(Refusal::new(Code::Unauthenticated, "not the key I know"))
+//!         }
+//!     }
+//! }
+//!
+//! /// Written by hand; `sealmoot-rpc-codegen` writes such from a `.proto` file.
+//! struct Echo;
+//!
+//! const ECHO: u64 = 0x6563_686f;
+//!
+//! impl Service for Echo {
+//!     fn methods(&self) -> &[u64] {
+//!         &[ECHO]
+//!     }
+//!
+//!     fn call(&self, _context: CallContext, _method: u64, body: Bytes) -> ReplyFuture {
+//!         Box::pin(async move { Ok(body) })
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (server_key, client_key) = (SigningKey::generate()?, SigningKey::generate()?);
+//! let server_id = server_key.verifying_key().key_id();
+//! let client_id = client_key.verifying_key().key_id();
+//!
+//! let server = Server::start(
+//!     tokio::net::TcpListener::bind("127.0.0.1:0").await?,
+//!     &server_key,
+//!     Arc::new(Only(client_id)),
+//!     Router::new().service(Echo)?,
+//!     Limits::default(),
+//! )?;
+//!
+//! let connector = Connector::new(&client_key, Arc::new(Only(server_id)), Limits::default())?;
+//! let address = server.local_addr().to_string();
+//! let connection = connector.connect(&address, Duration::from_secs(5)).await?;
+//! assert_eq!(connection.peer().key_id(), server_id);
+//!
+//! let reply = connection.call(ECHO, &b"hello"[..], Duration::from_secs(1)).await?;
+//! assert_eq!(reply, &b"hello"[..]);
+//!
+//! server.drain(Duration::from_secs(1)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it refuses to do
+//!
+//! - It knows no user, role or statement: those are opaque bytes to it.
+//! - It never retries: whether a call may be sent again is the caller's
+//!   knowledge, and [`Execution`] is what it needs for it.
+//! - No certificates, no TLS below 1.3, no resumption, no early data.
+//! - Only clients call; a server answers.
+//!
+//! # Where things are
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | `connector`, `client` | opening connections; calls over them |
+//! | `server`, `serving` | accepting; requests meeting handlers |
+//! | `service` | [`Service`], [`Router`], what handlers are given |
+//! | `peer` | [`Peer`], [`Authorizer`] |
+//! | `status` | [`Status`], [`Code`], [`Execution`] |
+//! | [`limits`] | every bound |
+//! | `tls`, `handshake`, `admission` | from a socket to an admitted peer |
+//! | [`frame`], [`payload`] | the wire format, drawn in `rpc/DESIGN.md` |
+//! | `multiplexer`, `outgoing` | calls in flight, decided without I/O |
+//! | `connection`, `socket` | the task that reads and writes |
+
+mod admission;
+mod client;
+mod connection;
+mod connector;
+pub mod frame;
+#[doc(hidden)]
+pub mod generated;
+mod handshake;
+pub mod limits;
+mod multiplexer;
+mod outgoing;
+pub mod payload;
+mod peer;
+mod server;
+mod service;
+mod serving;
+mod socket;
+mod status;
+mod tls;
+
+pub use client::Connection;
+pub use connector::{ConfigError, ConnectError, Connector};
+pub use limits::Limits;
+pub use peer::{Authorizer, Candidate, ChannelBinding, Peer, Refusal};
+pub use server::{Server, ServerHandle};
+pub use service::{CallContext, DuplicateMethod, ReplyFuture, Router, Service};
+pub use status::{Code, Execution, Status};
+pub use tls::ALPN;
+
+pub use {bytes, prost};
+
+/// Includes what `sealmoot-rpc-codegen` generated for one Protocol Buffers
+/// package; for the body of a module.
+#[macro_export]
+macro_rules! include_proto {
+    ($package:tt) => {
+        include!(concat!(env!("OUT_DIR"), "/", $package, ".rs"));
+    };
+}

@@ -1,0 +1,188 @@
+//! Every bound of the crate, in one place.
+//!
+//! A constant is part of the wire format: both sides must agree on it. A field
+//! of [`Limits`] is a policy of one side, and the other side learns of it only
+//! by being refused.
+
+use std::time::Duration;
+
+/// Body bytes carried by one frame, at most: what a small call waits for when
+/// bulk messages share its connection.
+pub const CHUNK_BYTES_MAX: usize = 16 * 1024;
+
+/// Statements that a hello carries, at most.
+pub const STATEMENTS_BYTES_MAX: usize = 64 * 1024;
+
+/// UTF-8 bytes of a status message on the wire; longer ones are cut at a
+/// character boundary.
+pub const STATUS_MESSAGE_BYTES_MAX: usize = 1024;
+
+/// Bytes of a status's details on the wire; longer ones are dropped whole,
+/// because half of a structure is worse than none.
+pub const STATUS_DETAILS_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes that one write to the socket gathers, about: small frames made ready
+/// meanwhile wait for no more bulk than this.
+pub(crate) const TRANSMIT_BYTES_TARGET: usize = 32 * 1024;
+
+/// Plaintext waiting to be split into frames. Must exceed the largest frame of
+/// an open connection, or reading would stop for ever.
+pub(crate) const INPUT_BYTES: usize = 32 * 1024;
+
+/// Ciphertext read by one system call: rustls alone asks for 4 KiB at a time.
+pub(crate) const SOCKET_READ_BYTES: usize = 16 * 1024;
+
+/// Bytes that the kernel holds back unsent before the socket counts as full.
+/// What it holds cannot be overtaken, and by itself it holds megabytes.
+pub(crate) const SOCKET_UNSENT_BYTES: u32 = 128 * 1024;
+
+/// Rounds of reading and writing before a busy connection lets others run.
+pub(crate) const ROUNDS_PER_POLL_MAX: usize = 16;
+
+/// Bytes thrown away after our side of a connection is closed, at most.
+pub(crate) const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long the accept loop rests after the system refuses it a descriptor.
+pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// The longest duration taken anywhere, so that no sum of times overflows.
+pub(crate) const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// What one side of a connection is ready to spend on the other.
+///
+/// The defaults suit a service on a data-centre network. Every field is public
+/// so that a caller writes `Limits { field, ..Limits::default() }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Total time for TCP connect, TLS handshake and both hellos together. A
+    /// timeout per read would let one byte every few seconds hold a connection
+    /// open for ever.
+    pub handshake: Duration,
+    /// Connections that have not proved an authorized key yet, over all sources.
+    pub unauthenticated_max: usize,
+    /// The same from one source: one IPv4 address or one IPv6 /64 network.
+    pub unauthenticated_per_source_max: usize,
+    /// Bytes read from a socket before its peer is authorized.
+    pub unauthenticated_bytes_max: usize,
+    /// Connections that a server holds open, authenticated or not.
+    pub connections_max: usize,
+    /// Size of one request or reply body.
+    pub message_bytes_max: usize,
+    /// Request bodies (server) or partial replies (client) held for one
+    /// connection.
+    pub incoming_bytes_max: usize,
+    /// Bytes queued for one connection. A call beyond it is refused as busy; a
+    /// reply beyond it is replaced by a status.
+    pub outgoing_bytes_max: usize,
+    /// A server with more than this queued reads no further calls from that
+    /// connection until its client has taken some.
+    pub outgoing_bytes_pause: usize,
+    /// Calls in flight on one connection.
+    pub calls_in_flight_max: usize,
+    /// The longest that a handler may run, whatever the caller asked for.
+    pub call_duration_max: Duration,
+    /// Silence after which a ping is sent.
+    pub keepalive_idle: Duration,
+    /// Further silence after which the connection is dead. Also how long a
+    /// write may make no progress.
+    pub keepalive_timeout: Duration,
+    /// How long a closing connection waits for the peer to take its last
+    /// frames and close too.
+    pub linger: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            unauthenticated_max: 1024,
+            unauthenticated_per_source_max: 64,
+            unauthenticated_bytes_max: 256 * 1024,
+            connections_max: 8192,
+            message_bytes_max: 4 * 1024 * 1024,
+            incoming_bytes_max: 64 * 1024 * 1024,
+            outgoing_bytes_max: 64 * 1024 * 1024,
+            outgoing_bytes_pause: 1024 * 1024,
+            calls_in_flight_max: 1024,
+            call_duration_max: Duration::from_secs(300),
+            keepalive_idle: Duration::from_secs(5),
+            keepalive_timeout: Duration::from_secs(10),
+            linger: Duration::from_millis(500),
+        }
+    }
+}
+
+impl Limits {
+    /// Names the first limit with which no connection could work.
+    pub(crate) fn fault(&self) -> Option<&'static str> {
+        let positive_counts = [
+            (self.unauthenticated_max, "unauthenticated_max is zero"),
+            (
+                self.unauthenticated_per_source_max,
+                "unauthenticated_per_source_max is zero",
+            ),
+            (
+                self.unauthenticated_bytes_max,
+                "unauthenticated_bytes_max is zero",
+            ),
+            (self.connections_max, "connections_max is zero"),
+            (self.outgoing_bytes_max, "outgoing_bytes_max is zero"),
+            (self.outgoing_bytes_pause, "outgoing_bytes_pause is zero"),
+            (self.calls_in_flight_max, "calls_in_flight_max is zero"),
+        ];
+        let positive_durations = [
+            (self.handshake, "handshake is zero"),
+            (self.call_duration_max, "call_duration_max is zero"),
+            (self.keepalive_idle, "keepalive_idle is zero"),
+            (self.keepalive_timeout, "keepalive_timeout is zero"),
+        ];
+        let count = positive_counts.iter().find(|(value, _)| *value == 0);
+        let duration = positive_durations.iter().find(|(value, _)| value.is_zero());
+        let durations = [
+            self.handshake,
+            self.call_duration_max,
+            self.keepalive_idle,
+            self.keepalive_timeout,
+            self.linger,
+        ];
+        if durations.iter().any(|duration| *duration > DURATION_MAX) {
+            return Some("a duration is longer than a year");
+        }
+        count
+            .map(|(_, fault)| *fault)
+            .or(duration.map(|(_, fault)| *fault))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_workable() {
+        assert_eq!(Limits::default().fault(), None);
+    }
+
+    #[test]
+    fn a_zero_limit_is_named() {
+        let limits = Limits {
+            calls_in_flight_max: 0,
+            ..Limits::default()
+        };
+        assert_eq!(limits.fault(), Some("calls_in_flight_max is zero"));
+        let limits = Limits {
+            keepalive_idle: Duration::ZERO,
+            ..Limits::default()
+        };
+        assert_eq!(limits.fault(), Some("keepalive_idle is zero"));
+    }
+
+    #[test]
+    fn a_duration_that_would_overflow_is_refused() {
+        let limits = Limits {
+            linger: Duration::MAX,
+            ..Limits::default()
+        };
+        assert_eq!(limits.fault(), Some("a duration is longer than a year"));
+    }
+}
