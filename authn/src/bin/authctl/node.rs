@@ -1,0 +1,191 @@
+//! `authctl node`.
+
+use std::net::Ipv6Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use sealmoot_authn::cli::{
+    self, Code, Failure, PassphraseArgs, SecretArgs, StandardInput, escaped, parse_duration,
+    rfc3339,
+};
+use sealmoot_authn::files::{self, Existing};
+use sealmoot_authn::name::Name;
+use sealmoot_authn::realm::check_call;
+use sealmoot_crypto::secret::SecretBytes;
+use serde_json::{Value, json};
+
+use crate::Context;
+use crate::realm::{select, unlock};
+
+/// Where a node listens unless told otherwise.
+const DEFAULT_PORT: u16 = 7401;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Invite all nodes of a cluster at once, one file each
+    ///
+    /// Writes NAME.invite for each node. Take each file to its machine and run
+    /// `kvd join NAME.invite --data DIR` there. An invite is a secret, and good for one
+    /// use.
+    Invite(InviteArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct InviteArgs {
+    /// Node and the address where the others reach it; the port defaults to 7401
+    #[arg(required = true, value_name = "NAME=ADDR", value_parser = parse_node)]
+    nodes: Vec<(Name, String)>,
+    /// Directory for the invites
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+    /// How long the nodes may take to join
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "1h")]
+    ttl: Duration,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+}
+
+pub(crate) fn run(command: Command, context: &Context<'_>) -> Result<(), Failure> {
+    match command {
+        Command::Invite(args) => invite(&args, context),
+    }
+}
+
+fn invite(args: &InviteArgs, context: &Context<'_>) -> Result<(), Failure> {
+    check_call(&args.nodes)?;
+    let passphrase = SecretArgs::from(&args.passphrase);
+    passphrase.check(&mut StandardInput::default())?;
+    let realm = select(context)?;
+    let paths: Vec<PathBuf> = args
+        .nodes
+        .iter()
+        .map(|(name, _)| invite_path(&args.out, name))
+        .collect();
+    if let Some(path) = paths.iter().find(|path| path.symlink_metadata().is_ok()) {
+        let path = path.display();
+        return Err(Failure::new(Code::Exists, format!("{path} exists already"))
+            .hint("remove it, or choose another place with --out DIR"));
+    }
+    passphrase.check_obtainable(context.common.no_input)?;
+    let passphrase = passphrase.obtain(context.common.no_input)?;
+    let realm = unlock(realm, &passphrase)?;
+
+    let now_ms = cli::now_ms();
+    let ttl_ms = u64::try_from(args.ttl.as_millis()).unwrap_or(u64::MAX);
+    let expires_ms = now_ms.saturating_add(ttl_ms);
+    files::ensure_directory(&args.out)?;
+    let invites = realm.call_nodes(&args.nodes, expires_ms, now_ms)?;
+    write_all(&paths, &invites)?;
+
+    let data: Vec<Value> = args
+        .nodes
+        .iter()
+        .zip(&paths)
+        .map(|((name, address), path)| {
+            json!({
+                "name": name.as_str(),
+                "addr": address,
+                "file": path.display().to_string(),
+                "expires": rfc3339(expires_ms),
+            })
+        })
+        .collect();
+    context.output.result("invite", &Value::Array(data), || {
+        let files: Vec<String> = paths
+            .iter()
+            .map(|path| escaped(&path.display().to_string()))
+            .collect();
+        let pin = realm.realm().id().short();
+        format!("✓ {}   single use, pin realm {pin}", files.join(" "))
+    })?;
+    context.output.notice(format!(
+        "on each node, before {}: kvd join NAME.invite --data DIR",
+        rfc3339(expires_ms)
+    ));
+    Ok(())
+}
+
+/// All or none: an invite alone would call for a cluster that cannot form.
+fn write_all(paths: &[PathBuf], invites: &[SecretBytes]) -> Result<(), Failure> {
+    for (index, (path, invite)) in paths.iter().zip(invites).enumerate() {
+        if let Err(error) = files::write(path, invite.expose(), Existing::Refuse) {
+            for written in &paths[..index] {
+                let _ = files::remove(written);
+            }
+            return Err(error.into());
+        }
+    }
+    Ok(())
+}
+
+fn invite_path(out: &Path, name: &Name) -> PathBuf {
+    let file = format!("{name}.invite");
+    if out == Path::new(".") {
+        PathBuf::from(file)
+    } else {
+        out.join(file)
+    }
+}
+
+fn parse_node(text: &str) -> Result<(Name, String), String> {
+    let (name, address) = text
+        .split_once('=')
+        .ok_or_else(|| "not NAME=ADDR, such as n1=127.0.0.1:7401".to_owned())?;
+    let name: Name = name.parse().map_err(|error| format!("{error}"))?;
+    let address = with_port(address);
+    check_call(&[(name.clone(), address.clone())]).map_err(|error| error.to_string())?;
+    Ok((name, address))
+}
+
+fn with_port(address: &str) -> String {
+    if address.parse::<Ipv6Addr>().is_ok() {
+        return format!("[{address}]:{DEFAULT_PORT}");
+    }
+    if address.ends_with(']') || !address.contains(':') {
+        return format!("{address}:{DEFAULT_PORT}");
+    }
+    address.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_may_be_left_out() {
+        for (text, expected) in [
+            ("n1=127.0.0.1", "127.0.0.1:7401"),
+            ("n1=127.0.0.1:9", "127.0.0.1:9"),
+            ("n1=node.example", "node.example:7401"),
+            ("n1=::1", "[::1]:7401"),
+            ("n1=[::1]", "[::1]:7401"),
+            ("n1=[::1]:9", "[::1]:9"),
+        ] {
+            let (name, address) = parse_node(text).expect("a node");
+            assert_eq!((name.as_str(), address.as_str()), ("n1", expected));
+        }
+    }
+
+    #[test]
+    fn nodes_that_nobody_could_reach_are_refused() {
+        for text in [
+            "",
+            "n1",
+            "n1=",
+            "=x:1",
+            "N1=x:1",
+            "../n1=x:1",
+            "n1=x:",
+            "n1=x:0",
+            "n1=x:65536",
+            "n1=a b",
+            "n1=:1",
+            "n1=[::1",
+            "n1=a:1:1",
+            "n1=x/y:1",
+        ] {
+            assert!(parse_node(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! `authctl realm`, and which realm the other commands act on.
+
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use sealmoot_authn::cli::{Code, Failure, PassphraseArgs, SecretArgs, StandardInput, escaped};
+use sealmoot_authn::files::FileError;
+use sealmoot_authn::name::Name;
+use sealmoot_authn::realm::{OpenRealm, Realm, RealmError};
+use sealmoot_authn::realm_id::RealmId;
+use sealmoot_crypto::secret::SecretBytes;
+use serde_json::{Value, json};
+
+use crate::Context;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make a realm: a root key, sealed under a passphrase
+    Init(InitArgs),
+    /// Show a realm's name and id; the id is what clients pin
+    Show,
+}
+
+#[derive(Args)]
+pub(crate) struct InitArgs {
+    /// Name of the new realm
+    name: Name,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+    /// Generate the passphrase and show it once
+    #[arg(long)]
+    generate: bool,
+}
+
+pub(crate) fn run(command: Command, context: &Context<'_>) -> Result<(), Failure> {
+    match command {
+        Command::Init(args) => init(&args, context),
+        Command::Show => show(context),
+    }
+}
+
+fn init(args: &InitArgs, context: &Context<'_>) -> Result<(), Failure> {
+    if context.realm.is_some() {
+        return Err(Failure::usage(
+            "--realm chooses an existing realm; the new one's name is the argument",
+        ));
+    }
+    let no_input = context.common.no_input;
+    let passphrase = SecretArgs::from(&args.passphrase).generated(args.generate);
+    passphrase.check(&mut StandardInput::default())?;
+    let directory = context.places.data.join(args.name.as_str());
+    if directory.symlink_metadata().is_ok() {
+        return Err(Failure::new(
+            Code::Exists,
+            format!("{} exists already", directory.display()),
+        )
+        .hint(format!("authctl realm show --realm {}", args.name)));
+    }
+    passphrase.check_obtainable(no_input).map_err(|failure| {
+        let hint = format!("{}, or --generate", failure.hint);
+        failure.hint(hint)
+    })?;
+    let secret = passphrase.obtain_new_or_generate(no_input)?;
+    let realm = Realm::create(&context.places.data, &args.name, secret.expose())?;
+
+    let mut data = describe(&realm);
+    if args.generate {
+        show_once(context, &mut data, "passphrase", &secret);
+    }
+    context.output.result("realm", &data, || {
+        format!(
+            "✓ realm {}  {}   root key sealed in {}\n  id {}",
+            realm.name(),
+            realm.id().short(),
+            with_tilde(realm.directory()),
+            realm.id(),
+        )
+    })
+}
+
+fn show(context: &Context<'_>) -> Result<(), Failure> {
+    let realm = select(context)?;
+    context.output.result("realm", &describe(&realm), || {
+        format!(
+            "realm   {}\nid      {}\nkey id  {}\nkept in {}",
+            realm.name(),
+            realm.id(),
+            realm.id().key_id(),
+            with_tilde(realm.directory()),
+        )
+    })
+}
+
+fn describe(realm: &Realm) -> Value {
+    json!({
+        "name": realm.name().as_str(),
+        "id": realm.id().to_string(),
+        "key_id": realm.id().key_id().to_string(),
+    })
+}
+
+/// The realm that `--realm` names, or the only one.
+pub(crate) fn select(context: &Context<'_>) -> Result<Realm, Failure> {
+    let realms = &context.places.data;
+    let Some(wanted) = &context.realm else {
+        return only(Realm::all(realms)?);
+    };
+    if let Ok(id) = wanted.parse::<RealmId>() {
+        return Realm::all(realms)?
+            .into_iter()
+            .find(|realm| realm.id() == id)
+            .ok_or_else(|| unknown(wanted));
+    }
+    // By name only this realm is read, so that damage to another does not matter.
+    let name: Name = wanted.parse().map_err(|_| unknown(wanted))?;
+    match Realm::open(&realms.join(name.as_str())) {
+        Err(RealmError::File(FileError::Missing(_))) => Err(unknown(wanted)),
+        opened => Ok(opened?),
+    }
+}
+
+fn only(mut realms: Vec<Realm>) -> Result<Realm, Failure> {
+    if realms.len() > 1 {
+        // The directory's name, because a copy of a realm has the realm's name too.
+        let names: Vec<_> = realms
+            .iter()
+            .filter_map(|realm| realm.directory().file_name())
+            .map(|name| name.to_string_lossy())
+            .collect();
+        return Err(
+            Failure::usage(format!("there are several realms: {}", names.join(", ")))
+                .hint("choose one with --realm NAME"),
+        );
+    }
+    realms.pop().ok_or_else(|| {
+        Failure::new(Code::NotInitialised, "there is no realm on this machine")
+            .hint("authctl realm init NAME")
+    })
+}
+
+fn unknown(wanted: &str) -> Failure {
+    Failure::new(
+        Code::NotFound,
+        format!("no realm {wanted:?} on this machine"),
+    )
+    .hint("authctl realm show, or make one with authctl realm init NAME")
+}
+
+/// Opens the realm's root key with a passphrase that was obtained.
+pub(crate) fn unlock(realm: Realm, passphrase: &SecretBytes) -> Result<OpenRealm, Failure> {
+    let name = realm.name().clone();
+    realm.unlock(passphrase.expose()).map_err(|error| {
+        let wrong = matches!(error, RealmError::WrongPassphrase);
+        let failure = Failure::from(error);
+        if wrong {
+            return failure.hint(format!("it has to be the passphrase of the realm {name}"));
+        }
+        failure
+    })
+}
+
+/// Hands out a secret that was generated: in the JSON result, else on standard
+/// error, so that it does not end up where results are collected. It is what was
+/// asked for, so `--quiet` does not silence it.
+pub(crate) fn show_once(
+    context: &Context<'_>,
+    data: &mut Value,
+    field: &str,
+    secret: &SecretBytes,
+) {
+    let text = String::from_utf8_lossy(secret.expose());
+    if context.output.format.is_json() {
+        data[field] = json!(text);
+    } else {
+        eprintln!("Generated \"{text}\" (shown once)");
+    }
+}
+
+/// A path for people: what lies below the home directory begins with `~`.
+fn with_tilde(path: &Path) -> String {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    let below = home.and_then(|home| path.strip_prefix(home).ok());
+    escaped(&match below {
+        Some(below) => format!("~/{}", below.display()),
+        None => path.display().to_string(),
+    })
+}

@@ -1,0 +1,346 @@
+//! Small files with secrets in them: written whole or not at all, 0600, never
+//! through a symbolic link, and refused when others can read them.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use sealmoot_crypto::secret::SecretBytes;
+
+/// What to do when the file to be written is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// Refuse, with [`FileError::Exists`].
+    Refuse,
+    /// Put the new content in its place in one step.
+    Replace,
+}
+
+/// Why a file was not read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It is there already and was not to be replaced.
+    #[error("{} exists already", .0.display())]
+    Exists(PathBuf),
+    /// It is not there.
+    #[error("{} does not exist", .0.display())]
+    Missing(PathBuf),
+    /// Others than its owner can read or write it.
+    #[error("{} has mode {mode:04o}; a file with secrets must be 0600 (chmod 600)", path.display())]
+    LooseMode {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It is longer than it can rightly be.
+    #[error("{} is longer than {maximum} bytes", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// What is allowed.
+        maximum: usize,
+    },
+    /// The system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl FileError {
+    fn io(path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::Missing(path.to_owned()),
+            io::ErrorKind::AlreadyExists => Self::Exists(path.to_owned()),
+            _ => Self::Io {
+                path: path.to_owned(),
+                source,
+            },
+        }
+    }
+}
+
+/// Writes `content` to `path`, mode 0600, by temporary file, sync, rename or
+/// link, and sync of the directory: after a crash the old content is there or the
+/// new, never a part.
+///
+/// # Errors
+/// [`FileError`]; the old content is then still there.
+pub fn write(path: &Path, content: &[u8], existing: Existing) -> Result<(), FileError> {
+    let directory = parent(path);
+    let temporary = temporary_name(path)?;
+    let outcome = write_temporary(&temporary, content).and_then(|()| match existing {
+        Existing::Replace => fs::rename(&temporary, path),
+        // A link fails when the name is taken; a rename would overwrite, and
+        // looking first would leave a gap for another process.
+        Existing::Refuse => {
+            fs::hard_link(&temporary, path).and_then(|()| fs::remove_file(&temporary))
+        }
+    });
+    if let Err(error) = outcome {
+        // The content may be secret: no half-written copy is left lying around.
+        let _ = fs::remove_file(&temporary);
+        return Err(FileError::io(path, error));
+    }
+    sync_directory(directory)
+}
+
+/// Reads a file of secrets of at most `maximum` bytes.
+///
+/// # Errors
+/// [`FileError`], also when its mode lets others read it.
+pub fn read_secret(path: &Path, maximum: usize) -> Result<SecretBytes, FileError> {
+    read_private(open(path)?, path, maximum)
+}
+
+/// Reads a file of secrets that a person named: a symbolic link is followed,
+/// because `<(pass show realm)` and mounted secrets are links.
+///
+/// # Errors
+/// As [`read_secret`].
+pub fn read_named_secret(path: &Path, maximum: usize) -> Result<SecretBytes, FileError> {
+    let file = File::open(path).map_err(|error| FileError::io(path, error))?;
+    read_private(file, path, maximum)
+}
+
+fn read_private(file: File, path: &Path, maximum: usize) -> Result<SecretBytes, FileError> {
+    let metadata = file
+        .metadata()
+        .map_err(|error| FileError::io(path, error))?;
+    let mode = metadata.mode() & 0o7777;
+    if metadata.is_file() && mode & 0o077 != 0 {
+        return Err(FileError::LooseMode {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    read_bounded(file, path, maximum)
+}
+
+/// Reads a file without secrets of at most `maximum` bytes.
+///
+/// # Errors
+/// [`FileError`].
+pub fn read(path: &Path, maximum: usize) -> Result<Vec<u8>, FileError> {
+    read_bounded(open(path)?, path, maximum).map(|bytes| bytes.expose().to_vec())
+}
+
+/// Removes a file and makes sure that it stays removed after a crash.
+///
+/// # Errors
+/// [`FileError`].
+pub fn remove(path: &Path) -> Result<(), FileError> {
+    fs::remove_file(path).map_err(|error| FileError::io(path, error))?;
+    sync_directory(parent(path))
+}
+
+/// Makes a directory with mode 0700, its parents as the system has it.
+///
+/// # Errors
+/// [`FileError::Exists`] when it is there, [`FileError::Io`].
+pub fn create_directory(path: &Path) -> Result<(), FileError> {
+    let above = parent(path);
+    fs::create_dir_all(above).map_err(|error| FileError::io(above, error))?;
+    DirBuilder::new()
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| FileError::io(path, error))?;
+    sync_directory(above)
+}
+
+/// Makes a directory with mode 0700 unless it is there.
+///
+/// # Errors
+/// [`FileError`].
+pub fn ensure_directory(path: &Path) -> Result<(), FileError> {
+    match create_directory(path) {
+        Err(FileError::Exists(_)) if path.is_dir() => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// The plain names of the files in a directory, sorted; no temporary ones.
+///
+/// # Errors
+/// [`FileError`].
+pub fn names(directory: &Path) -> Result<Vec<String>, FileError> {
+    let mut names = Vec::new();
+    let entries = fs::read_dir(directory).map_err(|error| FileError::io(directory, error))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| FileError::io(directory, error))?;
+        if let Ok(name) = entry.file_name().into_string()
+            && !name.starts_with('.')
+        {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// An exclusive lock that lasts as long as this value.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "holds the lock until it is closed")] File);
+
+/// Locks `path`, waiting for whoever holds it.
+///
+/// # Errors
+/// [`FileError`].
+pub fn lock(path: &Path) -> Result<Lock, FileError> {
+    let file = lock_file(path)?;
+    file.lock().map_err(|error| FileError::io(path, error))?;
+    Ok(Lock(file))
+}
+
+/// Locks `path`, or says `None` when another process holds it.
+///
+/// # Errors
+/// [`FileError`].
+pub fn try_lock(path: &Path) -> Result<Option<Lock>, FileError> {
+    let file = lock_file(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Lock(file))),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(error)) => Err(FileError::io(path, error)),
+    }
+}
+
+fn lock_file(path: &Path) -> Result<File, FileError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)
+        .map_err(|error| FileError::io(path, error))
+}
+
+fn open(path: &Path) -> Result<File, FileError> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)
+        .map_err(|error| FileError::io(path, error))
+}
+
+fn read_bounded(file: File, path: &Path, maximum: usize) -> Result<SecretBytes, FileError> {
+    // Room for all of it at once: a buffer that grows leaves copies behind.
+    let expected = file
+        .metadata()
+        .ok()
+        .and_then(|metadata| usize::try_from(metadata.len()).ok())
+        .unwrap_or(0);
+    let mut content = Vec::with_capacity(expected.min(maximum) + 1);
+    file.take(maximum as u64 + 1)
+        .read_to_end(&mut content)
+        .map_err(|error| FileError::io(path, error))?;
+    let content = SecretBytes::new(content);
+    if content.len() > maximum {
+        return Err(FileError::TooLong {
+            path: path.to_owned(),
+            maximum,
+        });
+    }
+    Ok(content)
+}
+
+fn write_temporary(temporary: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(temporary)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+fn temporary_name(path: &Path) -> Result<PathBuf, FileError> {
+    let random: [u8; 8] = sealmoot_crypto::random::array()
+        .map_err(|error| FileError::io(path, io::Error::other(error)))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let suffix = u64::from_le_bytes(random);
+    Ok(parent(path).join(format!(".{name}.{suffix:016x}.tmp")))
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn sync_directory(directory: &Path) -> Result<(), FileError> {
+    File::open(directory)
+        .and_then(|handle| handle.sync_all())
+        .map_err(|error| FileError::io(directory, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_private_whole_and_not_overwritten() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("secret");
+        write(&path, b"one", Existing::Refuse).expect("written");
+        assert!(matches!(
+            write(&path, b"two", Existing::Refuse),
+            Err(FileError::Exists(_))
+        ));
+        assert_eq!(read(&path, 3).expect("read"), b"one");
+        write(&path, b"two", Existing::Replace).expect("replaced");
+        assert_eq!(read_secret(&path, 3).expect("read").expose(), b"two");
+        let mode = fs::metadata(&path).expect("there").mode() & 0o777;
+        assert_eq!(mode, 0o600);
+        assert_eq!(names(directory.path()).expect("listed"), ["secret"]);
+    }
+
+    #[test]
+    fn loose_modes_long_files_links_and_missing_files_are_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("secret");
+        write(&path, b"12345", Existing::Refuse).expect("written");
+        assert!(matches!(
+            read_secret(&path, 4),
+            Err(FileError::TooLong { maximum: 4, .. })
+        ));
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).expect("linked");
+        assert!(read_secret(&link, 9).is_err());
+        assert!(read_named_secret(&link, 9).is_ok());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("loosened");
+        assert!(matches!(
+            read_secret(&path, 9),
+            Err(FileError::LooseMode { mode: 0o640, .. })
+        ));
+        assert!(matches!(
+            read_named_secret(&link, 9),
+            Err(FileError::LooseMode { mode: 0o640, .. })
+        ));
+        assert!(matches!(
+            read(&directory.path().join("none"), 9),
+            Err(FileError::Missing(_))
+        ));
+    }
+
+    #[test]
+    fn a_lock_is_held_once() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("lock");
+        let held = try_lock(&path).expect("lockable");
+        assert!(held.is_some());
+        assert!(try_lock(&path).expect("lockable").is_none());
+        drop(held);
+        assert!(try_lock(&path).expect("lockable").is_some());
+    }
+}

@@ -1,0 +1,150 @@
+//! What one side of a channel shows the other about its key.
+
+use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
+use sealmoot_crypto::signature::VerifyingKey;
+
+use crate::statement::{STATEMENT_LENGTH_MAX, read_key};
+
+const VERSION: u8 = 1;
+/// Longest encoded roster in bytes.
+const ROSTER_LENGTH_MAX: usize = 48 * 1024;
+
+/// The statements that accompany a key. They travel as bytes and are believed by
+/// whoever receives them only after verification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Presentation {
+    /// Nothing: a client before it logs in.
+    Anonymous,
+    /// A node of a formed cluster: its roster.
+    Member {
+        /// The encoded roster.
+        roster: Vec<u8>,
+    },
+    /// A node that answers a call.
+    Candidate {
+        /// The realm's root key.
+        root: VerifyingKey,
+        /// The call.
+        call: Vec<u8>,
+        /// The node's own enrolment.
+        enrolment: Vec<u8>,
+    },
+    /// A client with a session.
+    Session {
+        /// The session statement.
+        session: Vec<u8>,
+        /// The receipt of a node.
+        receipt: Vec<u8>,
+    },
+}
+
+impl Presentation {
+    /// The presentation's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::new();
+        writer.u8(VERSION);
+        match self {
+            Self::Anonymous => writer.u8(0),
+            Self::Member { roster } => {
+                writer.u8(1);
+                writer.bytes(roster);
+            }
+            Self::Candidate {
+                root,
+                call,
+                enrolment,
+            } => {
+                writer.u8(2);
+                writer.fixed(&root.to_bytes());
+                writer.bytes(call);
+                writer.bytes(enrolment);
+            }
+            Self::Session { session, receipt } => {
+                writer.u8(3);
+                writer.bytes(session);
+                writer.bytes(receipt);
+            }
+        }
+        writer.finish()
+    }
+
+    /// Takes a presentation apart.
+    ///
+    /// # Errors
+    /// [`EncodingError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, EncodingError> {
+        let mut reader = Reader::new(bytes);
+        let version = reader.u8()?;
+        if version != VERSION {
+            return Err(EncodingError::Unknown {
+                what: "presentation version",
+                value: u64::from(version),
+            });
+        }
+        let presentation = match reader.u8()? {
+            0 => Self::Anonymous,
+            1 => Self::Member {
+                roster: reader.bytes(ROSTER_LENGTH_MAX)?.to_vec(),
+            },
+            2 => Self::Candidate {
+                root: read_key(&mut reader)?,
+                call: reader.bytes(STATEMENT_LENGTH_MAX)?.to_vec(),
+                enrolment: reader.bytes(STATEMENT_LENGTH_MAX)?.to_vec(),
+            },
+            3 => Self::Session {
+                session: reader.bytes(STATEMENT_LENGTH_MAX)?.to_vec(),
+                receipt: reader.bytes(STATEMENT_LENGTH_MAX)?.to_vec(),
+            },
+            value => {
+                return Err(EncodingError::Unknown {
+                    what: "presentation",
+                    value: u64::from(value),
+                });
+            }
+        };
+        reader.finish()?;
+        Ok(presentation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sealmoot_crypto::signature::SigningKey;
+
+    #[test]
+    fn presentations_survive_their_bytes_and_no_truncation_does() {
+        let presentations = [
+            Presentation::Anonymous,
+            Presentation::Member {
+                roster: vec![1, 2, 3],
+            },
+            Presentation::Candidate {
+                root: SigningKey::generate().expect("random").verifying_key(),
+                call: vec![4],
+                enrolment: vec![5, 6],
+            },
+            Presentation::Session {
+                session: vec![7],
+                receipt: vec![8, 9],
+            },
+        ];
+        for presentation in presentations {
+            let bytes = presentation.encode();
+            assert_eq!(Presentation::decode(&bytes), Ok(presentation));
+            for length in 0..bytes.len() {
+                assert!(Presentation::decode(&bytes[..length]).is_err());
+            }
+            let mut longer = bytes.clone();
+            longer.push(0);
+            assert!(Presentation::decode(&longer).is_err());
+        }
+    }
+
+    #[test]
+    fn an_unknown_kind_or_version_is_refused() {
+        assert!(Presentation::decode(&[1, 9]).is_err());
+        assert!(Presentation::decode(&[2, 0]).is_err());
+    }
+}

@@ -1,0 +1,174 @@
+//! A person at a terminal, played by Python's `pty` module.
+
+use std::io::Write;
+use std::process::Command;
+
+use crate::fixture::Home;
+
+/// Answers prompts in turn: arguments are the program's, then `--`, then pairs of
+/// what to wait for and what to type. `@last` types the last word between quotes.
+const PLAYER: &str = r#"
+import os, pty, select, sys, time
+split = sys.argv.index("--")
+program, script = sys.argv[1:split], sys.argv[split + 1:]
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(program[0], program)
+seen = b""
+def read():
+    global seen
+    if not select.select([terminal], [], [], 20)[0]:
+        sys.exit("nothing came after: %r" % seen)
+    try:
+        piece = os.read(terminal, 4096)
+    except OSError:
+        piece = b""
+    seen += piece
+    return piece
+at = 0
+while script:
+    wanted, answer = script[0].encode(), script[1]
+    script = script[2:]
+    while wanted not in seen[at:]:
+        if not read():
+            sys.exit("ended before %r: %r" % (wanted, seen))
+    at = seen.index(wanted, at) + len(wanted)
+    if answer == "@last":
+        answer = seen.split(b'"')[1].split(b"-")[-1].decode()
+    time.sleep(0.1)  # the prompt is out before echo is off
+    os.write(terminal, answer.encode() + b"\r")
+while read():
+    pass
+status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+sys.stdout.buffer.write(seen)
+sys.exit(status)
+"#;
+
+struct Played {
+    exit: i32,
+    screen: String,
+}
+
+fn play(home: &Home, arguments: &str, script: &[(&str, &str)]) -> Played {
+    let mut player = Command::new("python3");
+    player
+        .args(["-c", PLAYER, env!("CARGO_BIN_EXE_authctl")])
+        .args(arguments.split_whitespace())
+        .arg("--")
+        .args(script.iter().flat_map(|(wanted, answer)| [wanted, answer]))
+        .env("HOME", home.path(""))
+        .env("SEALMOOT_CONFIG_DIR", home.path("config"))
+        .env("SEALMOOT_DATA_DIR", home.path("data"))
+        .env_remove("SEALMOOT_OUTPUT")
+        .env_remove("SEALMOOT_PASSPHRASE_FILE")
+        .env_remove("SEALMOOT_PASSWORD_FILE");
+    let output = player.output().expect("python3 starts");
+    let screen = String::from_utf8_lossy(&output.stdout).into_owned();
+    let exit = output.status.code().expect("no signal");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(complaint, "", "{screen}");
+    Played { exit, screen }
+}
+
+/// Whether there is a Python to play the person; says so where there is none.
+fn nobody_at_the_terminal(test: &str) -> bool {
+    let python = Command::new("python3")
+        .args(["-c", "import pty, os; os.waitstatus_to_exitcode"])
+        .output();
+    let missing = !python.is_ok_and(|output| output.status.success());
+    if missing {
+        // Not `eprintln!`, which is shown for failing tests only.
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED {test}: no python3 with its pty module"
+        );
+    }
+    missing
+}
+
+#[test]
+fn a_person_makes_a_realm_and_its_users() {
+    if nobody_at_the_terminal("a_person_makes_a_realm_and_its_users") {
+        return;
+    }
+    let home = Home::empty();
+    let wrong = play(
+        &home,
+        "realm init acme",
+        &[
+            ("Passphrase (empty = generate): ", ""),
+            ("Type the last word: ", "wrong"),
+        ],
+    );
+    assert_eq!(wrong.exit, 2, "{}", wrong.screen);
+    assert!(!home.path("data").exists());
+
+    let made = play(
+        &home,
+        "realm init acme",
+        &[
+            ("Passphrase (empty = generate): ", ""),
+            ("Type the last word: ", "@last"),
+        ],
+    );
+    assert_eq!(made.exit, 0, "{}", made.screen);
+    assert!(
+        made.screen.contains("✓ realm acme  moot1"),
+        "{}",
+        made.screen
+    );
+    let passphrase = made.screen.split('"').nth(1).expect("generated");
+
+    let added = play(
+        &home,
+        "user add alice --role admin",
+        &[
+            ("Passphrase: ", passphrase),
+            ("Password: ", "zebra-typed"),
+            ("Again: ", "zebra-typed"),
+        ],
+    );
+    assert_eq!(added.exit, 0, "{}", added.screen);
+    assert!(added.screen.contains("✓ user alice [admin]"));
+    let echoed = added.screen.contains("zebra") || added.screen.contains(passphrase);
+    assert!(!echoed, "{}", added.screen);
+
+    let differing = play(
+        &home,
+        "user add bob",
+        &[
+            ("Passphrase: ", passphrase),
+            ("Password: ", "one"),
+            ("Again: ", "other"),
+        ],
+    );
+    assert_eq!(differing.exit, 2, "{}", differing.screen);
+    let mistyped = play(&home, "user add bob", &[("Passphrase: ", "mistyped")]);
+    assert_eq!(mistyped.exit, 4, "{}", mistyped.screen);
+    let existing = play(&home, "user add alice", &[]);
+    assert_eq!(existing.exit, 8, "{}", existing.screen);
+
+    let kept = play(
+        &home,
+        "user delete alice",
+        &[("Delete user alice? [y/N] ", "")],
+    );
+    assert_eq!(kept.exit, 2, "{}", kept.screen);
+    let unasked = play(
+        &home,
+        "user delete alice --no-input --passphrase-file pp",
+        &[],
+    );
+    assert_eq!(unasked.exit, 2, "{}", unasked.screen);
+    home.run("user show alice").succeeded();
+    let deleted = play(
+        &home,
+        "user delete alice",
+        &[
+            ("Delete user alice? [y/N] ", "y"),
+            ("Passphrase: ", passphrase),
+        ],
+    );
+    assert_eq!(deleted.exit, 0, "{}", deleted.screen);
+    home.run("user show alice").refused(3, "not_found");
+}

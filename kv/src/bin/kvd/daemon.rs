@@ -1,0 +1,230 @@
+//! Putting a node into the background: this process starts another one, listens
+//! to its events until it is known to work, and leaves it.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use sealmoot_authn::cli::{Code, Failure, Output};
+use sealmoot_authn::files;
+use serde_json::{Value, json};
+
+/// How long a node may take until it listens.
+const LISTENING_WITHIN: Duration = Duration::from_secs(30);
+/// How long is waited for good news that may or may not come.
+const NEWS_WITHIN: Duration = Duration::from_secs(3);
+
+/// What the node in the background tells whoever started it, a line each.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Event {
+    /// It answers at its address.
+    Listening,
+    /// So many of so many nodes have enrolled.
+    Enrolled(usize, usize),
+    /// The cluster has formed.
+    Formed,
+    /// It serves.
+    Ready,
+    /// It gives up, and why.
+    Failed(Value),
+}
+
+impl Event {
+    /// Tells it. Nobody may be listening any more.
+    pub(crate) fn emit(&self) {
+        let line = match self {
+            Self::Listening => json!({"event": "listening"}),
+            Self::Enrolled(enrolled, total) => {
+                json!({"event": "enrolled", "enrolled": enrolled, "total": total})
+            }
+            Self::Formed => json!({"event": "formed"}),
+            Self::Ready => json!({"event": "ready"}),
+            Self::Failed(error) => json!({"event": "failed", "failure": error}),
+        };
+        let mut stdout = std::io::stdout().lock();
+        let _ = writeln!(stdout, "{line}");
+        let _ = stdout.flush();
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let value: Value = serde_json::from_str(line).ok()?;
+        let number = |name: &str| Some(usize::try_from(value[name].as_u64()?).unwrap_or(0));
+        match value["event"].as_str()? {
+            "listening" => Some(Self::Listening),
+            "enrolled" => Some(Self::Enrolled(number("enrolled")?, number("total")?)),
+            "formed" => Some(Self::Formed),
+            "ready" => Some(Self::Ready),
+            "failed" => Some(Self::Failed(value["failure"].clone())),
+            _ => None,
+        }
+    }
+}
+
+/// Joins in the background.
+pub(crate) fn join(invite: &Path, data: &Path, name: &str, output: &Output) -> Result<(), Failure> {
+    let _ = invite;
+    let mut node = Background::spawn(data)?;
+    node.await_listening()?;
+    let deadline = Instant::now() + NEWS_WITHIN;
+    let mut told = (1, 1);
+    while let Some(event) = node.next(deadline)? {
+        match event {
+            Event::Enrolled(enrolled, total) => {
+                told = (enrolled, total);
+                // The others are not there yet; nothing to wait for.
+                if enrolled < total {
+                    break;
+                }
+            }
+            Event::Formed | Event::Ready => {
+                output.notice(format!("✓ {name} enrolled  cluster formed {0}/{0}", told.1));
+                return Ok(());
+            }
+            Event::Listening | Event::Failed(_) => {}
+        }
+    }
+    output.notice(format!(
+        "✓ {name} enrolled (key made here, never sent)  {}/{}",
+        told.0, told.1
+    ));
+    Ok(())
+}
+
+/// Starts in the background.
+pub(crate) fn start(data: &Path, output: &Output) -> Result<(), Failure> {
+    let mut node = Background::spawn(data)?;
+    node.await_listening()?;
+    let deadline = Instant::now() + NEWS_WITHIN;
+    while let Some(event) = node.next(deadline)? {
+        if event == Event::Ready {
+            output.notice(format!("✓ {} up", data.display()));
+            return Ok(());
+        }
+    }
+    output.notice(format!(
+        "✓ {} listens and waits for a quorum",
+        data.display()
+    ));
+    Ok(())
+}
+
+struct Background {
+    child: Child,
+    events: mpsc::Receiver<Event>,
+}
+
+impl Background {
+    /// Runs this very command again, without a terminal, its log in the data
+    /// directory.
+    fn spawn(data: &Path) -> Result<Self, Failure> {
+        files::ensure_directory(data)?;
+        let path = data.join("kvd.log");
+        let log = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| Failure::new(Code::Config, format!("{}: {error}", path.display())))?;
+        let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+        arguments.push("--background".into());
+        let program = std::env::current_exe().map_err(Failure::internal)?;
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            // Of a group of its own, so that keys typed at the terminal do not
+            // reach it.
+            .process_group(0)
+            .spawn()
+            .map_err(Failure::internal)?;
+        let stdout = child
+            .stdout
+            .take()
+            .ok_or_else(|| Failure::internal("no pipe"))?;
+        let (sender, events) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if let Some(event) = Event::parse(&line)
+                    && sender.send(event).is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Ok(Self { child, events })
+    }
+
+    fn await_listening(&mut self) -> Result<(), Failure> {
+        let deadline = Instant::now() + LISTENING_WITHIN;
+        while let Some(event) = self.next(deadline)? {
+            if event == Event::Listening {
+                return Ok(());
+            }
+        }
+        let _ = self.child.kill();
+        Err(Failure::new(Code::Timeout, "the node does not listen"))
+    }
+
+    /// The next event, or none when the deadline passes. A node that failed or
+    /// ended is a failure.
+    fn next(&mut self, deadline: Instant) -> Result<Option<Event>, Failure> {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        match self.events.recv_timeout(patience) {
+            Ok(Event::Failed(error)) => Err(failure_of(&error)),
+            Ok(event) => Ok(Some(event)),
+            Err(mpsc::RecvTimeoutError::Timeout) => Ok(None),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                let status = self.child.wait().map_err(Failure::internal)?;
+                Err(Failure::internal(format!(
+                    "the node ended ({status}); see kvd.log in its data directory"
+                )))
+            }
+        }
+    }
+}
+
+/// The failure that a node told in its last event.
+fn failure_of(error: &Value) -> Failure {
+    let error = &error["error"];
+    let text = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
+    let code = Code::parse(&text("code")).unwrap_or(Code::Internal);
+    Failure::new(code, text("message")).hint(text("hint"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_that_are_none_are_passed_over() {
+        assert_eq!(Event::parse("{\"event\":\"ready\"}"), Some(Event::Ready));
+        assert_eq!(
+            Event::parse("{\"event\":\"enrolled\",\"enrolled\":2,\"total\":3}"),
+            Some(Event::Enrolled(2, 3))
+        );
+        for other in [
+            "",
+            "READY",
+            "{}",
+            "{\"event\":\"x\"}",
+            "{\"event\":\"enrolled\"}",
+        ] {
+            assert_eq!(Event::parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_failure_keeps_its_code() {
+        let failure = Failure::new(Code::InviteUsed, "used").hint("make new ones");
+        let again = failure_of(&failure.to_json());
+        assert_eq!(again.code, Code::InviteUsed);
+        assert_eq!(again.hint, "make new ones");
+    }
+}

@@ -1,0 +1,61 @@
+//! The library's errors as failures of the command: the one place of the mapping.
+
+use sealmoot_authn::cli::{Code, Failure};
+use sealmoot_authn::invite::InviteError;
+use sealmoot_kv::node::{GatherFailure, NodeError, OpenFailure};
+
+/// Why a directory was not opened.
+pub(crate) fn open(error: OpenFailure) -> Failure {
+    match error {
+        OpenFailure::NotInitialised(_) => Failure::new(Code::NotInitialised, &error)
+            .hint("make it one with: kvd join NAME.invite --data DIR"),
+        OpenFailure::Exists(_) => {
+            Failure::new(Code::Exists, &error).hint("run it with: kvd start --data DIR")
+        }
+        OpenFailure::Locked(_) => Failure::new(Code::Locked, &error).hint(
+            "name the key with --key-file, or set SEALMOOT_CONFIG_DIR to where it was \
+             enrolled; kvd help locked",
+        ),
+        OpenFailure::InUse(_) => {
+            Failure::new(Code::WrongState, &error).hint("stop it first: kvd stop --data DIR")
+        }
+        OpenFailure::Directory(_) => {
+            Failure::new(Code::Config, &error).hint("chmod 700 the directory")
+        }
+        OpenFailure::Integrity { .. } => Failure::new(Code::Integrity, &error)
+            .hint("list all damaged places with: kvd verify DIR"),
+        OpenFailure::File(error) => error.into(),
+        OpenFailure::Disk(_) | OpenFailure::Random(_) => Failure::internal(&error),
+    }
+}
+
+/// Why an invite was not accepted.
+pub(crate) fn invite(error: InviteError) -> Failure {
+    let code = match error {
+        InviteError::Expired => Code::InviteExpired,
+        _ => Code::InviteInvalid,
+    };
+    Failure::new(code, error).hint("make new ones with: authctl node invite NAME=ADDR…")
+}
+
+/// Why a node does not run.
+pub(crate) fn node(error: NodeError) -> Failure {
+    match error {
+        NodeError::Listen { .. } => Failure::new(Code::Config, &error)
+            .hint("another program listens there, or the address is not this machine's"),
+        NodeError::Gather(GatherFailure::Used(what)) => {
+            Failure::new(Code::InviteUsed, format!("the invite was used: {what}"))
+                .hint("if that was not you, it was stolen: make new invites; kvd help invite_used")
+        }
+        NodeError::Gather(GatherFailure::Invalid(what)) => Failure::new(
+            Code::InviteInvalid,
+            format!("the invite does not fit the nodes at its addresses: {what}"),
+        )
+        .hint("kvd help invite_invalid"),
+        NodeError::Gather(GatherFailure::Expired) => Failure::new(Code::InviteExpired, &error)
+            .hint("make new ones with: authctl node invite NAME=ADDR…"),
+        NodeError::Gather(GatherFailure::Disk(_)) | NodeError::Disk(_) | NodeError::Internal(_) => {
+            Failure::internal(&error)
+        }
+    }
+}

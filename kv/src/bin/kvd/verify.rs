@@ -1,0 +1,77 @@
+//! `kvd verify`: is every byte what the node wrote?
+
+use std::path::PathBuf;
+
+use sealmoot_authn::cli::{Code, Failure, Output, Places};
+use sealmoot_kv::node;
+use serde_json::json;
+
+use crate::{KeyArgs, failures};
+
+/// `kvd verify`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// The data directory of a stopped node
+    directory: PathBuf,
+    #[command(flatten)]
+    key: KeyArgs,
+}
+
+pub(crate) fn verify(args: &VerifyArgs, output: &Output) -> Result<(), Failure> {
+    let places = Places::find()?;
+    let found = node::verify(
+        &args.directory,
+        args.key.key_file.as_deref(),
+        &places.config,
+    )
+    .map_err(failures::open)?;
+    let damaged: Vec<_> = found
+        .damaged
+        .iter()
+        .map(|place| {
+            json!({
+                "file": place.file, "offset": place.offset,
+                "length": place.length, "what": place.what,
+            })
+        })
+        .collect();
+    let sound = damaged.is_empty();
+    let data = json!({"ok": sound, "damaged": damaged});
+    output.result("verify", &data, || {
+        if sound {
+            return format!(
+                "✓ {} bytes, {} records: every byte authentic",
+                found.bytes, found.records
+            );
+        }
+        let lines: Vec<String> = found
+            .damaged
+            .iter()
+            .map(|place| {
+                format!(
+                    "{}  offset {}  length {}  {}",
+                    place.file, place.offset, place.length, place.what
+                )
+            })
+            .collect();
+        lines.join("\n")
+    })?;
+    if sound {
+        return Ok(());
+    }
+    let files: std::collections::BTreeSet<&str> = found
+        .damaged
+        .iter()
+        .map(|place| place.file.as_str())
+        .collect();
+    let files: Vec<&str> = files.into_iter().collect();
+    Err(Failure::new(
+        Code::Integrity,
+        format!(
+            "{} damaged places in {}: failed authentication",
+            found.damaged.len(),
+            files.join(", ")
+        ),
+    )
+    .hint("set the directory aside and restore the node from its peers"))
+}

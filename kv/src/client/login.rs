@@ -1,0 +1,113 @@
+//! Logging in: a password, a pinned realm, and a context at the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealmoot_authn::cli::{Code, Failure};
+use sealmoot_authn::login;
+use sealmoot_authn::name::Name;
+use sealmoot_authn::pin::{RealmPin, TrustedNode};
+use sealmoot_authn::presentation::Presentation;
+use sealmoot_authn::realm_id::RealmId;
+use sealmoot_crypto::secret::SecretBytes;
+use sealmoot_crypto::signature::SigningKey;
+use sealmoot_rpc::{Code as StatusCode, ConnectError, Connector};
+
+use super::context::Context;
+use super::failures;
+
+/// What it takes to log in.
+pub struct LoginRequest {
+    /// The pinned realm.
+    pub realm: RealmId,
+    /// Any node, `host:port`.
+    pub address: String,
+    /// The user, valid as a name or not.
+    pub user: String,
+    /// The password.
+    pub password: SecretBytes,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+/// Logs in with a fresh key, which from then on speaks for the user.
+///
+/// # Errors
+/// A [`Failure`]. Wrong password, unknown and disabled user are one and the same.
+pub async fn log_in(request: &LoginRequest, now_ms: u64) -> Result<Context, Failure> {
+    let key = SigningKey::generate().map_err(Failure::internal)?;
+    let pin = Arc::new(RealmPin::new(request.realm, &Presentation::Anonymous));
+    let connector = Connector::new(&key, pin, super::limits()).map_err(Failure::internal)?;
+    let connection = connector
+        .connect(&request.address, request.timeout)
+        .await
+        .map_err(|error| connect_failure(&request.address, &error))?;
+    let node = connection
+        .peer()
+        .claims::<TrustedNode>()
+        .cloned()
+        .ok_or_else(|| Failure::internal("the node was not judged"))?;
+    // A name that cannot exist is refused like one that does not, but only after
+    // the node's identity is known and without asking it.
+    let user: Name = request.user.parse().map_err(|_| refused())?;
+    let proof = login::log_in(
+        &connection,
+        node.roster.root(),
+        &user,
+        &request.password,
+        &key.verifying_key(),
+        now_ms,
+        request.timeout,
+    )
+    .await
+    .map_err(login_failure)?;
+    let mut addresses: Vec<String> = node
+        .roster
+        .members()
+        .iter()
+        .map(|member| member.address.clone())
+        .collect();
+    // The node that answered goes first: it is the one known to work.
+    addresses.sort_by_key(|address| *address != node.member.address);
+    Ok(Context {
+        realm: request.realm,
+        realm_name: node.roster.realm_name().clone(),
+        user,
+        session_seed: key.to_seed(),
+        proof,
+        addresses,
+    })
+}
+
+fn refused() -> Failure {
+    Failure::new(Code::Unauthenticated, "wrong user or password")
+        .hint("an administrator sets a new password with: authctl user passwd USER")
+}
+
+fn connect_failure(address: &str, error: &ConnectError) -> Failure {
+    failures::final_connect_failure(address, error).unwrap_or_else(|| {
+        let code = match error {
+            ConnectError::Untrusted(refusal) if refusal.code == StatusCode::Unauthenticated => {
+                Code::Unauthenticated
+            }
+            ConnectError::Untrusted(_) => Code::NotInitialised,
+            ConnectError::TimedOut { .. } => Code::Timeout,
+            _ => Code::Unreachable,
+        };
+        Failure::new(code, format!("{address}: {}", error.cause()))
+            .nodes(vec![failures::unreachable(address, error)])
+    })
+}
+
+fn login_failure(error: login::LoginError) -> Failure {
+    match error {
+        login::LoginError::Status(status) => match status.code() {
+            StatusCode::Unauthenticated => refused(),
+            StatusCode::ResourceExhausted => Failure::new(Code::Busy, status.message().to_owned()),
+            StatusCode::DeadlineExceeded => Failure::new(Code::Timeout, "the node did not answer"),
+            _ => Failure::new(Code::Unreachable, status.message().to_owned()),
+        },
+        error @ login::LoginError::BadAnswer(_) => Failure::new(Code::Unauthenticated, error)
+            .hint("the node may be compromised; log in at another one"),
+    }
+}

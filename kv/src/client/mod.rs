@@ -1,0 +1,455 @@
+//! The client: finds a node, and asks again where that is safe.
+//!
+//! Reads are asked again whenever they fail. A write carries an operation id and
+//! a deadline that stay the same at every attempt: whichever node takes it up, it
+//! is applied once, and a retry finds what became of it. So a write too is asked
+//! again, at another node if need be, until it is answered or its time is over;
+//! only then is its outcome unknown.
+
+mod context;
+mod failures;
+mod login;
+mod write_turns;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sealmoot_authn::cli::{Code, Failure, NodeOutcome};
+use sealmoot_authn::pin::RealmPin;
+use sealmoot_authn::presentation::Presentation;
+use sealmoot_crypto::random;
+use sealmoot_crypto::signature::SigningKey;
+use sealmoot_rpc::{Connection, Connector, Execution, Limits, Status};
+
+use crate::clock::Clock;
+use crate::proto::failure_details::Kind;
+use crate::proto::{
+    ClusterStatusReply, ClusterStatusRequest, CompareAndSetRequest, DeleteRequest, GetReply,
+    GetRequest, ListReply, ListRequest, NodeReport, Operation, PutRequest, StoreClient, WriteReply,
+};
+use crate::register::Expectation;
+
+pub use crate::coordinator::Level;
+pub use context::{Context, ContextError, current};
+pub use login::{LoginRequest, log_in};
+
+use failures::{Verdict, details_of, judge_status};
+use write_turns::WriteTurns;
+
+/// Longest time for one attempt at one node; then another is asked.
+const ATTEMPT_MAX: Duration = Duration::from_millis(2_500);
+/// Longest time for one connection attempt.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+const PAUSE_FIRST: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(250);
+
+/// A session in use.
+pub struct Client {
+    connector: Connector,
+    addresses: Vec<String>,
+    realm: sealmoot_authn::realm_id::RealmId,
+    /// The address in use and its connection.
+    current: tokio::sync::Mutex<Option<(usize, Connection)>>,
+    /// Where to look first for the next connection.
+    preferred: AtomicU64,
+    number: [u8; 16],
+    sequence: AtomicU64,
+    /// How far the cluster's clock was found ahead of this machine's.
+    clock_lead_ms: AtomicU64,
+    turns: WriteTurns,
+    timeout: Duration,
+    /// Addresses that did not answer last time, and why.
+    silent: Mutex<Vec<NodeOutcome>>,
+    now_ms: fn() -> u64,
+}
+
+/// What a write does.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// Sets a value.
+    Put(Bytes),
+    /// Removes it.
+    Delete,
+    /// Sets it if the key is as expected.
+    CompareAndSet(Expectation, Bytes),
+}
+
+/// What a request needs besides the connection.
+struct Attempt {
+    started: Instant,
+    deadline: Instant,
+    pause: Duration,
+    /// The last failure, which is reported when the time is over.
+    last: Option<Failure>,
+    /// Whether an attempt may have been proposed.
+    maybe_executed: bool,
+}
+
+impl Client {
+    /// A client with the session of `context`, which gives each request
+    /// `timeout`. `addresses` replace those of the context where there are any.
+    ///
+    /// # Errors
+    /// A failure of the random source or of TLS.
+    pub fn new(
+        context: &Context,
+        addresses: Vec<String>,
+        timeout: Duration,
+        now_ms: fn() -> u64,
+    ) -> Result<Self, Failure> {
+        let key = SigningKey::from_seed(&context.session_seed);
+        let presentation = Presentation::Session {
+            session: context.proof.session.clone(),
+            receipt: context.proof.receipt.clone(),
+        };
+        let pin = Arc::new(RealmPin::new(context.realm, &presentation));
+        Ok(Self {
+            connector: Connector::new(&key, pin, limits()).map_err(Failure::internal)?,
+            addresses: if addresses.is_empty() {
+                context.addresses.clone()
+            } else {
+                addresses
+            },
+            realm: context.realm,
+            current: tokio::sync::Mutex::new(None),
+            preferred: AtomicU64::new(0),
+            number: random::array().map_err(Failure::internal)?,
+            sequence: AtomicU64::new(1),
+            clock_lead_ms: AtomicU64::new(0),
+            turns: WriteTurns::default(),
+            timeout,
+            silent: Mutex::new(Vec::new()),
+            now_ms,
+        })
+    }
+
+    /// Prefers the node at this place of the addresses: clients that each prefer
+    /// another one spread over the nodes.
+    #[must_use]
+    pub fn preferring(self, index: usize) -> Self {
+        self.preferred.store(index as u64, Ordering::Relaxed);
+        self
+    }
+
+    /// Writes a key.
+    ///
+    /// # Errors
+    /// A [`Failure`]; with [`Code::OutcomeUnknown`] it may have happened.
+    pub async fn write(&self, key: &Bytes, write: Write) -> Result<WriteReply, Failure> {
+        // One write of a key at a time, so that its number is the highest.
+        let _turn = self.turns.take(key).await;
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        let mut attempt = self.attempt();
+        let mut deadline = self.deadline();
+        loop {
+            let operation = Operation {
+                client: Bytes::copy_from_slice(&self.number),
+                sequence,
+                deadline: deadline.0,
+                fresh: !attempt.maybe_executed,
+            };
+            let sent = self.send_write(&mut attempt, key, &write, operation).await;
+            let status = match sent {
+                Ok(reply) => {
+                    self.note_clock(reply.clock);
+                    return Ok(reply);
+                }
+                Err(Some(status)) => status,
+                // No node could be reached; nothing was sent.
+                Err(None) => {
+                    self.pause(&mut attempt).await?;
+                    continue;
+                }
+            };
+            let details = details_of(&status);
+            if details.kind() == Kind::DeadlinePassed && !attempt.maybe_executed {
+                self.note_clock(details.clock);
+                deadline = Clock(details.clock).plus_ms(self.timeout_ms());
+            }
+            attempt.maybe_executed |= status.execution() == Execution::MaybeExecuted;
+            self.take_failure(&mut attempt, &status).await?;
+        }
+    }
+
+    /// Reads a key.
+    ///
+    /// # Errors
+    /// A [`Failure`]; a read has no effect whatever it says.
+    pub async fn get(&self, key: &Bytes, level: Level) -> Result<GetReply, Failure> {
+        self.read(async |client: StoreClient, timeout| {
+            let request = GetRequest {
+                key: key.clone(),
+                level: crate::proto::Level::from(level).into(),
+            };
+            client.get(request, timeout).await
+        })
+        .await
+    }
+
+    /// Lists keys that begin with `prefix` and follow `after`.
+    ///
+    /// # Errors
+    /// A [`Failure`].
+    pub async fn list(
+        &self,
+        prefix: &Bytes,
+        after: &Bytes,
+        limit: u32,
+        level: Level,
+    ) -> Result<ListReply, Failure> {
+        self.read(async |client: StoreClient, timeout| {
+            let request = ListRequest {
+                prefix: prefix.clone(),
+                after: after.clone(),
+                limit,
+                level: crate::proto::Level::from(level).into(),
+            };
+            client.list(request, timeout).await
+        })
+        .await
+    }
+
+    /// Asks how every node is.
+    ///
+    /// # Errors
+    /// A [`Failure`].
+    pub async fn cluster_status(&self) -> Result<ClusterStatusReply, Failure> {
+        self.read(async |client: StoreClient, timeout| {
+            client
+                .cluster_status(ClusterStatusRequest {}, timeout)
+                .await
+        })
+        .await
+    }
+
+    /// The realm that the client pins.
+    #[must_use]
+    pub fn realm(&self) -> sealmoot_authn::realm_id::RealmId {
+        self.realm
+    }
+
+    /// Nodes that did not answer this client, together with what a node reports
+    /// of others.
+    #[must_use]
+    pub fn troubles(&self, reported: &[NodeReport]) -> Vec<NodeOutcome> {
+        let mut troubles = self
+            .silent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for report in reported {
+            troubles.retain(|known| known.address != report.address);
+            troubles.push(failures::outcome_of(report));
+        }
+        troubles
+    }
+
+    async fn read<R>(
+        &self,
+        call: impl AsyncFn(StoreClient, Duration) -> Result<R, Status>,
+    ) -> Result<R, Failure> {
+        let mut attempt = self.attempt();
+        loop {
+            let Some(connection) = self.connection(&mut attempt).await? else {
+                self.pause(&mut attempt).await?;
+                continue;
+            };
+            let timeout = attempt.next_timeout();
+            match call(StoreClient::new(connection), timeout).await {
+                Ok(reply) => return Ok(reply),
+                Err(status) => self.take_failure(&mut attempt, &status).await?,
+            }
+        }
+    }
+
+    async fn send_write(
+        &self,
+        attempt: &mut Attempt,
+        key: &Bytes,
+        write: &Write,
+        operation: Operation,
+    ) -> Result<WriteReply, Option<Status>> {
+        let connection = match self.connection(attempt).await {
+            Ok(Some(connection)) => connection,
+            Ok(None) => return Err(None),
+            Err(failure) => {
+                attempt.last = Some(failure);
+                attempt.deadline = Instant::now();
+                return Err(None);
+            }
+        };
+        let client = StoreClient::new(connection);
+        let timeout = attempt.next_timeout();
+        let operation = Some(operation);
+        let key = key.clone();
+        let sent = match write {
+            Write::Put(value) => {
+                let value = value.clone();
+                let request = PutRequest {
+                    operation,
+                    key,
+                    value,
+                };
+                client.put(request, timeout).await
+            }
+            Write::Delete => {
+                client
+                    .delete(DeleteRequest { operation, key }, timeout)
+                    .await
+            }
+            Write::CompareAndSet(expectation, value) => {
+                let request = CompareAndSetRequest {
+                    operation,
+                    key,
+                    value: value.clone(),
+                    expected: failures::expectation_to_wire(expectation),
+                };
+                client.compare_and_set(request, timeout).await
+            }
+        };
+        sent.map_err(Some)
+    }
+
+    /// A connection to some node; `None` when none answers just now.
+    async fn connection(&self, attempt: &mut Attempt) -> Result<Option<Connection>, Failure> {
+        let mut current = self.current.lock().await;
+        if let Some((_, connection)) = &*current
+            && !connection.is_closed()
+        {
+            return Ok(Some(connection.clone()));
+        }
+        *current = None;
+        let mut outcomes = Vec::new();
+        let first = self.preferred.load(Ordering::Relaxed) as usize;
+        for offset in 0..self.addresses.len() {
+            let index = (first + offset) % self.addresses.len();
+            let address = &self.addresses[index];
+            let patience = attempt.remaining().min(CONNECT_MAX);
+            match self.connector.connect(address, patience).await {
+                Ok(connection) => {
+                    self.set_silent(outcomes);
+                    self.preferred.store(index as u64, Ordering::Relaxed);
+                    *current = Some((index, connection.clone()));
+                    return Ok(Some(connection));
+                }
+                Err(error) => {
+                    if let Some(failure) = failures::final_connect_failure(address, &error) {
+                        return Err(failure);
+                    }
+                    outcomes.push(failures::unreachable(address, &error));
+                }
+            }
+        }
+        attempt.last = Some(
+            Failure::new(Code::Unreachable, "no node answered")
+                .hint("start them (kvd start --data DIR), or name others with --endpoints")
+                .nodes(outcomes.clone()),
+        );
+        self.set_silent(outcomes);
+        Ok(None)
+    }
+
+    /// Remembers why an attempt failed, moves to another node where that may
+    /// help, and waits; or ends with the failure.
+    async fn take_failure(&self, attempt: &mut Attempt, status: &Status) -> Result<(), Failure> {
+        let verdict = judge_status(status, attempt.maybe_executed);
+        match verdict {
+            Verdict::Final(failure) => return Err(failure),
+            Verdict::Retry(failure) => attempt.last = Some(failure),
+            Verdict::ElseWhere(failure) => {
+                attempt.last = Some(failure);
+                self.leave_node().await;
+            }
+        }
+        self.pause(attempt).await
+    }
+
+    /// Gives up the connection in use: the next attempt begins with another node.
+    async fn leave_node(&self) {
+        let mut current = self.current.lock().await;
+        if let Some((index, connection)) = current.take() {
+            connection.close();
+            let next = (index + 1) % self.addresses.len();
+            self.preferred.store(next as u64, Ordering::Relaxed);
+        }
+    }
+
+    async fn pause(&self, attempt: &mut Attempt) -> Result<(), Failure> {
+        if attempt.remaining() <= attempt.pause {
+            return Err(attempt.final_failure());
+        }
+        tokio::time::sleep(attempt.pause).await;
+        attempt.pause = (attempt.pause * 2).min(PAUSE_MAX);
+        Ok(())
+    }
+
+    fn attempt(&self) -> Attempt {
+        let started = Instant::now();
+        Attempt {
+            started,
+            deadline: started + self.timeout,
+            pause: PAUSE_FIRST,
+            last: None,
+            maybe_executed: false,
+        }
+    }
+
+    fn set_silent(&self, outcomes: Vec<NodeOutcome>) {
+        *self.silent.lock().unwrap_or_else(PoisonError::into_inner) = outcomes;
+    }
+
+    fn timeout_ms(&self) -> u64 {
+        u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// When an operation that begins now is over, by the cluster's clock as far
+    /// as it is known.
+    fn deadline(&self) -> Clock {
+        let lead = self.clock_lead_ms.load(Ordering::Relaxed);
+        Clock::from_ms((self.now_ms)().saturating_add(lead)).plus_ms(self.timeout_ms())
+    }
+
+    fn note_clock(&self, reading: u64) {
+        let lead = Clock(reading).ms().saturating_sub((self.now_ms)());
+        self.clock_lead_ms.store(lead, Ordering::Relaxed);
+    }
+}
+
+impl Attempt {
+    fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    fn next_timeout(&self) -> Duration {
+        self.remaining().min(ATTEMPT_MAX)
+    }
+
+    fn final_failure(&mut self) -> Failure {
+        let waited = self.started.elapsed().as_secs_f32();
+        let failure = self.last.take().unwrap_or_else(|| {
+            Failure::new(Code::Timeout, format!("no answer within {waited:.1} s"))
+                .hint("give more time with --timeout")
+        });
+        if self.maybe_executed && failure.code != Code::OutcomeUnknown {
+            return Failure {
+                code: Code::OutcomeUnknown,
+                message: format!("it may have happened: {}", failure.message),
+                hint: "read the key before you decide; kv help outcome_unknown".to_owned(),
+                nodes: failure.nodes,
+            };
+        }
+        failure
+    }
+}
+
+/// Limits of a client's channel: a node that is silent for two seconds is left.
+fn limits() -> Limits {
+    Limits {
+        calls_in_flight_max: 16 * 1024,
+        keepalive_idle: Duration::from_millis(700),
+        keepalive_timeout: Duration::from_millis(1_300),
+        ..Limits::default()
+    }
+}

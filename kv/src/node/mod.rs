@@ -1,0 +1,433 @@
+//! A node: one process on one data directory.
+//!
+//! [`open`](startup) finds the key and the log, [`Node::start`] listens, gathers
+//! the nodes of the call until the cluster has formed, and serves. Deciding is
+//! done elsewhere ([`crate::replica`], [`crate::coordinator`], [`membership`]);
+//! here are sockets, files, the clock and randomness.
+
+pub mod authorizer;
+mod engine;
+mod gather;
+pub mod identity;
+mod links;
+pub mod membership;
+mod service;
+mod startup;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use sealmoot_authn::files::Lock;
+use sealmoot_authn::login::{LoginService, SharedUsers};
+use sealmoot_authn::proto::{DirectoryClient, DirectoryServer, FetchRequest, LoginServer};
+use sealmoot_authn::roster::Roster;
+use sealmoot_crypto::random;
+use sealmoot_rpc::{Connector, Limits, Router, Server, ServerHandle};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use crate::ballot::Proposer;
+use crate::coordinator::Coordinator;
+use crate::disk::DirectoryDisk;
+use crate::log::{Log, LogWriter};
+use crate::proto::{EnrolmentServer, ReplicaServer, StoreServer};
+use crate::quorum::Quorums;
+use crate::record::Record;
+
+pub use engine::Fatal;
+pub use gather::GatherFailure;
+pub use identity::IDENTITY_FILE;
+pub use startup::{
+    Enrolled, OpenFailure, Opened, Verification, enrol, open, reads_identity, verify,
+};
+
+use authorizer::{TowardsPeers, Trust};
+use engine::Engine;
+use links::Links;
+use membership::Gathering;
+use service::{DirectoryService, EnrolmentService, ReplicaService, StoreService};
+
+/// How often a node compares its users with those of its peers.
+const RECONCILE_EVERY: Duration = Duration::from_secs(1);
+/// How long requests in progress may go on after the node was told to stop.
+const DRAIN_WITHIN: Duration = Duration::from_secs(2);
+
+/// A cluster that has formed, as one node sees it.
+pub struct Cluster {
+    engine: Arc<Engine>,
+    links: Arc<Links>,
+    quorums: Quorums,
+    epoch: u64,
+}
+
+/// What all services of a node share.
+pub struct Shared {
+    trust: Arc<Trust>,
+    gathering: Mutex<Gathering>,
+    cluster: OnceLock<Arc<Cluster>>,
+    /// Raised whenever something new was gathered.
+    news: watch::Sender<u64>,
+    /// Why gathering must stop, if it must.
+    refused: watch::Sender<Option<membership::GatherError>>,
+}
+
+impl Shared {
+    fn cluster(&self) -> Option<Arc<Cluster>> {
+        self.cluster.get().cloned()
+    }
+}
+
+/// A node that listens.
+pub struct Node {
+    shared: Arc<Shared>,
+    server: ServerHandle,
+    connector: Connector,
+    disk: DirectoryDisk,
+    sealed: crate::log::sealed_file::SealedFileKey,
+    opened: Option<OpenedLog>,
+    _lock: Lock,
+}
+
+struct OpenedLog {
+    log: Log<DirectoryDisk>,
+    replay: crate::replica::Replay,
+}
+
+/// Why a node did not start or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Nobody can listen at the address.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The nodes of the call do not form a cluster.
+    #[error(transparent)]
+    Gather(#[from] GatherFailure),
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] Fatal),
+    /// A fault of the program or the machine.
+    #[error("{0}")]
+    Internal(String),
+}
+
+fn internal(error: impl std::fmt::Display) -> NodeError {
+    NodeError::Internal(error.to_string())
+}
+
+/// Limits of a node's channels: peers are heard of every half second, and one
+/// that is silent for a second and a half is gone.
+fn limits() -> Limits {
+    Limits {
+        unauthenticated_per_source_max: 256,
+        calls_in_flight_max: 16 * 1024,
+        keepalive_idle: Duration::from_millis(500),
+        keepalive_timeout: Duration::from_secs(1),
+        ..Limits::default()
+    }
+}
+
+impl Node {
+    /// Listens at the node's address and answers from then on.
+    ///
+    /// # Errors
+    /// [`NodeError::Listen`], [`NodeError::Internal`].
+    pub async fn start(opened: Opened, now_ms: fn() -> u64) -> Result<Self, NodeError> {
+        let address = opened.identity.member().address.clone();
+        let listener = listen(&address)
+            .await
+            .map_err(|source| NodeError::Listen { address, source })?;
+        let mut gathering = Gathering::new(&opened.identity);
+        if !opened.identity.countersigned.is_empty() {
+            // The same list again, and so the same signature: a peer that has not
+            // formed yet may still need it.
+            gathering.countersign(&opened.identity).map_err(internal)?;
+        }
+        let trust = Arc::new(Trust {
+            enrolled: RwLock::new(gathering.enrolments().cloned().collect()),
+            roster: RwLock::new(opened.roster.map(Arc::new)),
+            users: Arc::new(RwLock::new(opened.users)),
+            identity: opened.identity,
+            now_ms,
+        });
+        let shared = Arc::new(Shared {
+            trust: Arc::clone(&trust),
+            gathering: Mutex::new(gathering),
+            cluster: OnceLock::new(),
+            news: watch::Sender::new(0),
+            refused: watch::Sender::new(None),
+        });
+        let key = &trust.identity.key;
+        let router = router(&shared, now_ms)?;
+        let server =
+            Server::start(listener, key, trust.clone(), router, limits()).map_err(internal)?;
+        let connector = Connector::new(key, Arc::new(TowardsPeers(trust.clone())), limits())
+            .map_err(internal)?;
+        Ok(Self {
+            shared,
+            server,
+            connector,
+            disk: opened.disk,
+            sealed: opened.sealed,
+            opened: Some(OpenedLog {
+                log: opened.log,
+                replay: opened.replay,
+            }),
+            _lock: opened.lock,
+        })
+    }
+
+    /// Where the node listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// Whether the cluster has formed.
+    #[must_use]
+    pub fn is_formed(&self) -> bool {
+        self.shared.trust.roster().is_some()
+    }
+
+    /// How many nodes of the call this one knows of, and how many there are.
+    #[must_use]
+    pub fn enrolled(&self) -> (usize, usize) {
+        let total = self.shared.trust.identity.call.body().members.len();
+        if self.is_formed() {
+            return (total, total);
+        }
+        let gathering = self
+            .shared
+            .gathering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        (gathering.enrolled(), total)
+    }
+
+    /// Gathers the nodes of the call until the cluster has formed, then begins to
+    /// serve. `progress` is told how many have enrolled whenever that changes.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn form(&mut self, mut progress: impl FnMut(usize, usize)) -> Result<(), NodeError> {
+        let Some(mut opened) = self.opened.take() else {
+            return Ok(());
+        };
+        let roster = match self.shared.trust.roster() {
+            Some(roster) => roster,
+            None => {
+                let roster = gather::gather(
+                    &self.shared,
+                    &self.connector,
+                    &self.disk,
+                    &self.sealed,
+                    &mut progress,
+                )
+                .await?;
+                let record = Record::Roster(roster.encode()).encode();
+                let _durable = opened.log.commit(&[record]).map_err(internal)?;
+                let roster = Arc::new(roster);
+                *self
+                    .shared
+                    .trust
+                    .roster
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&roster));
+                roster
+            }
+        };
+        self.begin_serving(opened, &roster)
+    }
+
+    fn begin_serving(&self, opened: OpenedLog, roster: &Roster) -> Result<(), NodeError> {
+        let own_key = self.shared.trust.identity.key.verifying_key();
+        let me = roster
+            .members()
+            .iter()
+            .position(|member| member.key == own_key)
+            .ok_or_else(|| internal("this node is not in its own roster"))?;
+        let position = opened.log.position();
+        let replica = opened.replay.finish(roster.epoch(), position.records);
+        let quorums = Quorums::majority(roster.members().len());
+        let now_ms = self.shared.trust.now_ms;
+        let start = u64::from_le_bytes(random::array().map_err(internal)?);
+        let mut node = [0u8; 8];
+        node.copy_from_slice(&own_key.key_id().as_bytes()[..8]);
+        let proposer = Proposer {
+            node: u64::from_be_bytes(node),
+            start,
+        };
+        let clock = replica.clock(now_ms());
+        let coordinator = Coordinator::new(me, roster.epoch(), proposer, quorums, clock, start);
+        let links = Links::start(me, roster.members(), &self.connector);
+
+        // The writer's thread reports to a task, because the engine's lock must
+        // not be taken by a thread that a poll of the engine could wait for.
+        let (reports, mut reported) = mpsc::unbounded_channel();
+        let log = LogWriter::spawn(opened.log, move |outcome| drop(reports.send(outcome)))
+            .map_err(internal)?;
+        let engine = Engine::start(
+            me,
+            replica,
+            coordinator,
+            log,
+            position,
+            Arc::clone(&links),
+            now_ms,
+        );
+        let reporting = Arc::downgrade(&engine);
+        tokio::spawn(async move {
+            while let Some(outcome) = reported.recv().await {
+                let Some(engine) = reporting.upgrade() else {
+                    return;
+                };
+                match outcome {
+                    Ok(durable) => engine.on_durable(durable),
+                    Err(error) => engine.on_disk_failure(&error),
+                }
+            }
+        });
+        let cluster = Arc::new(Cluster {
+            engine,
+            links,
+            quorums,
+            epoch: roster.epoch(),
+        });
+        tokio::spawn(reconcile(
+            Arc::downgrade(&cluster),
+            Arc::clone(&self.shared.trust),
+        ));
+        self.shared
+            .cluster
+            .set(cluster)
+            .map_err(|_| internal("the cluster formed twice"))
+    }
+
+    /// Ends when a quorum, this node included, is within reach.
+    pub async fn within_quorum(&self) {
+        loop {
+            let reached = self
+                .shared
+                .cluster()
+                .is_some_and(|cluster| cluster.links.reachable() >= cluster.quorums.prepare());
+            if reached {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// How many nodes are within reach, and how many there are.
+    #[must_use]
+    pub fn reachable(&self) -> (usize, usize) {
+        self.shared.cluster().map_or((1, 1), |cluster| {
+            (cluster.links.reachable(), cluster.quorums.members())
+        })
+    }
+
+    /// Ends when the node cannot go on.
+    pub async fn failed(&self) -> Fatal {
+        match self.shared.cluster() {
+            Some(cluster) => cluster.engine.failed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes no more requests, lets those in progress end, makes everything
+    /// durable.
+    pub async fn stop(self) {
+        self.server.drain(DRAIN_WITHIN).await;
+        if let Some(cluster) = self.shared.cluster() {
+            cluster.engine.close();
+        }
+        info!("stopped");
+    }
+}
+
+fn router(shared: &Arc<Shared>, now_ms: fn() -> u64) -> Result<Router, NodeError> {
+    let trust = &shared.trust;
+    let users: SharedUsers = Arc::clone(&trust.users);
+    let seed = trust.identity.key.to_seed();
+    let signing_key = Arc::new(sealmoot_crypto::signature::SigningKey::from_seed(&seed));
+    let login =
+        LoginService::new(trust.identity.realm(), signing_key, users, now_ms).map_err(internal)?;
+    Router::new()
+        .service(LoginServer::new(login))
+        .and_then(|router| {
+            router.service(DirectoryServer::new(DirectoryService(Arc::clone(shared))))
+        })
+        .and_then(|router| {
+            router.service(EnrolmentServer::new(EnrolmentService(Arc::clone(shared))))
+        })
+        .and_then(|router| router.service(ReplicaServer::new(ReplicaService(Arc::clone(shared)))))
+        .and_then(|router| router.service(StoreServer::new(StoreService(Arc::clone(shared)))))
+        .map_err(internal)
+}
+
+async fn listen(address: &str) -> std::io::Result<TcpListener> {
+    let mut last = std::io::Error::other("the name has no address");
+    for resolved in tokio::net::lookup_host(address).await? {
+        let socket = match resolved {
+            SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+        };
+        // A node that restarts must not wait for connections of its former self.
+        socket.set_reuseaddr(true)?;
+        match socket.bind(resolved).and_then(|()| socket.listen(1024)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Fetches from the peers the user records that this node lacks, for as long as
+/// the cluster runs.
+async fn reconcile(cluster: std::sync::Weak<Cluster>, trust: Arc<Trust>) {
+    loop {
+        tokio::time::sleep(RECONCILE_EVERY).await;
+        let Some(cluster) = cluster.upgrade() else {
+            return;
+        };
+        for member in 0..cluster.quorums.members() {
+            if member == cluster.links.me() {
+                continue;
+            }
+            let Ok(peer) = cluster.links.connection(member) else {
+                continue;
+            };
+            let digest = trust
+                .users
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .digest();
+            let request = FetchRequest {
+                digest: digest.to_vec().into(),
+            };
+            let fetched = DirectoryClient::new(peer.connection().clone())
+                .fetch(request, RECONCILE_EVERY)
+                .await;
+            let Ok(reply) = fetched else {
+                continue;
+            };
+            let taken = service::take_records(
+                &cluster.engine,
+                &trust.users,
+                &trust.identity.root,
+                &reply.records,
+            )
+            .await;
+            match taken {
+                Ok(0) => {}
+                Ok(count) => info!(count, "learnt user records from a peer"),
+                Err(error) => warn!(%error, "user records of a peer refused"),
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What a node answers, service by service.
+
+mod directory;
+mod enrolment;
+mod replica;
+mod store;
+
+pub(super) use directory::DirectoryService;
+pub(super) use directory::take_records;
+pub(super) use enrolment::EnrolmentService;
+pub(super) use replica::ReplicaService;
+pub(super) use store::StoreService;
+
+use sealmoot_rpc::{CallContext, Code, Execution, Status};
+
+use super::authorizer::Claims;
+
+/// Demands that the caller is a node of the cluster.
+fn require_member(context: &CallContext) -> Result<(), Status> {
+    match context.peer().claims::<Claims>() {
+        Some(Claims::Member(_)) => Ok(()),
+        _ => Err(not_permitted("for nodes of the cluster only")),
+    }
+}
+
+fn not_permitted(message: &str) -> Status {
+    Status::new(Code::PermissionDenied, Execution::NotStarted, message)
+}
+
+fn not_formed() -> Status {
+    use prost::Message;
+
+    use crate::proto::{FailureDetails, failure_details::Kind};
+    let details = FailureDetails {
+        kind: Kind::NotFormed.into(),
+        ..FailureDetails::default()
+    };
+    Status::new(
+        Code::Unavailable,
+        Execution::NotStarted,
+        "the cluster has not formed yet",
+    )
+    .with_details(details.encode_to_vec())
+}

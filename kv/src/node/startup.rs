@@ -1,0 +1,443 @@
+//! From a directory and a key to a node that can start, or a verdict on what is
+//! damaged.
+
+use std::path::{Path, PathBuf};
+
+use sealmoot_authn::files::{self, FileError, Lock};
+use sealmoot_authn::invite::Invite;
+use sealmoot_authn::roster::{Roster, RosterError};
+use sealmoot_authn::statement::{Enrolment, Verified};
+use sealmoot_authn::users::{RecordError, UserDirectory, UserRecord};
+use sealmoot_crypto::encoding::EncodingError;
+use sealmoot_crypto::random::{self, RandomError};
+use sealmoot_crypto::secret::SecretArray;
+use sealmoot_crypto::signature::SigningKey;
+
+use super::identity::{
+    IDENTITY_BYTES_MAX, IDENTITY_FILE, Identity, IdentityError, create_root_key, read_root_key,
+    root_key_candidates,
+};
+use crate::disk::{DirectoryDisk, DirectoryError, Disk, DiskError};
+use crate::log::sealed_file::{self, SealedFileKey, SealedFileReadError, SealedFileWriteError};
+use crate::log::{
+    self, CommitError, CreateError, Damage, Log, LogKey, LogOptions, OpenError, VerifyError,
+    looks_sealed_with,
+};
+use crate::record::Record;
+use crate::replica::Replay;
+
+/// A directory that was opened, ready to start.
+pub struct Opened {
+    /// Who the node is.
+    pub identity: Identity,
+    /// Its cluster, if it has formed.
+    pub roster: Option<Roster>,
+    /// Its users.
+    pub users: UserDirectory,
+    pub(super) disk: DirectoryDisk,
+    pub(super) sealed: SealedFileKey,
+    pub(super) log: Log<DirectoryDisk>,
+    pub(super) replay: Replay,
+    pub(super) lock: Lock,
+}
+
+/// Why a directory was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenFailure {
+    /// There is no node in it.
+    #[error("{} holds no node", .0.display())]
+    NotInitialised(PathBuf),
+    /// There is a node in it already.
+    #[error("{} holds a node already", .0.display())]
+    Exists(PathBuf),
+    /// No key on this machine opens it.
+    #[error("no key on this machine opens {}", .0.display())]
+    Locked(PathBuf),
+    /// Another process has it.
+    #[error("{} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// Others can get at it.
+    #[error(transparent)]
+    Directory(DirectoryError),
+    /// What is stored fails authentication.
+    #[error("{file}: {what}")]
+    Integrity {
+        /// The file.
+        file: String,
+        /// What is wrong, and where.
+        what: String,
+    },
+    /// A file beside the data could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The disk failed.
+    #[error("{0}")]
+    Disk(String),
+    /// The random source failed.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+}
+
+/// What came of answering an invite.
+pub enum Enrolled {
+    /// The directory is new and a node now.
+    Fresh,
+    /// The directory had answered this invite before; nothing was changed.
+    Resumed,
+}
+
+/// Answers an invite: makes the node's keys and its directory.
+///
+/// The root key goes to `key_file`, which must not exist, unless the directory
+/// answered this very invite before.
+///
+/// # Errors
+/// [`OpenFailure`].
+pub fn enrol(
+    invite: &Invite,
+    directory: &Path,
+    key_file: &Path,
+    config: &Path,
+    now_ms: u64,
+) -> Result<Enrolled, OpenFailure> {
+    if directory.join(IDENTITY_FILE).exists() {
+        let opened = open(directory, None, config)?;
+        let same = opened.identity.call.bytes() == invite.call().bytes()
+            && opened.identity.member().name == invite.member().name;
+        if !same || opened.roster.is_some() {
+            return Err(OpenFailure::Exists(directory.to_owned()));
+        }
+        return Ok(Enrolled::Resumed);
+    }
+    files::ensure_directory(directory)?;
+    let lock = lock(directory)?;
+    let disk = open_disk(directory)?;
+    if log::exists(&disk).map_err(disk_failure)? {
+        return Err(OpenFailure::Exists(directory.to_owned()));
+    }
+    let key_directory = key_file.parent().unwrap_or(Path::new("."));
+    files::ensure_directory(key_directory)?;
+    let root_key = create_root_key(key_file)?;
+
+    let key = SigningKey::generate()?;
+    let answer = Enrolment {
+        call_id: invite.call().body().id,
+        name: invite.member().name.clone(),
+        node_key: key.verifying_key(),
+    };
+    let incarnation = u64::from_le_bytes(random::array()?) >> 1;
+    let identity = Identity {
+        key,
+        root: *invite.root(),
+        call: invite.call().clone(),
+        enrolment: Verified::issue(&invite.realm(), invite.key(), now_ms, answer),
+        incarnation,
+        countersigned: Vec::new(),
+    };
+    let mut log = Log::create(
+        disk.clone(),
+        LogKey::from_root(&root_key),
+        incarnation,
+        LogOptions::default(),
+    )
+    .map_err(create_failure)?;
+    let records: Vec<Vec<u8>> = invite
+        .records()
+        .iter()
+        .map(|record| Record::User(record.encode()).encode())
+        .collect();
+    if !records.is_empty() {
+        let _durable = log.commit(&records).map_err(commit_failure)?;
+    }
+    // Last: a directory is a node when it has this file.
+    sealed_file::write(
+        &disk,
+        &SealedFileKey::from_root(&root_key),
+        IDENTITY_FILE,
+        &identity.encode(),
+    )
+    .map_err(write_failure)?;
+    drop(lock);
+    Ok(Enrolled::Fresh)
+}
+
+/// Opens a node's directory: finds its key, authenticates and replays its log.
+///
+/// # Errors
+/// [`OpenFailure`].
+pub fn open(
+    directory: &Path,
+    key_file: Option<&Path>,
+    config: &Path,
+) -> Result<Opened, OpenFailure> {
+    let (lock, disk) = take(directory)?;
+    let root_key = find_root_key(&disk, directory, key_file, config)?;
+    let sealed = SealedFileKey::from_root(&root_key);
+    let identity = read_identity(&disk, &sealed)?;
+
+    let mut replay = Replay::default();
+    let mut users = UserDirectory::default();
+    let mut roster = None;
+    let realm = identity.realm();
+    let root = identity.root;
+    let mut take_record = |_: u64, bytes: &[u8]| -> Result<(), ReplayError> {
+        match Record::decode(bytes)? {
+            Record::Roster(bytes) => roster = Some(Roster::decode(&bytes, &realm)?),
+            Record::User(bytes) => {
+                users.apply(UserRecord::decode(&bytes, &root)?);
+            }
+            record @ (Record::Accepted { .. } | Record::Ceiling(_)) => replay.record(record),
+        }
+        Ok(())
+    };
+    let log = Log::open(
+        disk.clone(),
+        LogKey::from_root(&root_key),
+        LogOptions::default(),
+        &mut take_record,
+    )
+    .map_err(|error| open_failure(directory, error))?;
+    Ok(Opened {
+        identity,
+        roster,
+        users,
+        disk,
+        sealed,
+        log,
+        replay,
+        lock,
+    })
+}
+
+/// Reads the identity of a node, running or not, without taking its directory.
+///
+/// # Errors
+/// [`OpenFailure`].
+pub fn reads_identity(
+    directory: &Path,
+    key_file: Option<&Path>,
+    config: &Path,
+) -> Result<Identity, OpenFailure> {
+    let path = directory.join(IDENTITY_FILE);
+    if !path.exists() {
+        return Err(OpenFailure::NotInitialised(directory.to_owned()));
+    }
+    let content = files::read_secret(&path, IDENTITY_BYTES_MAX + 1024)?;
+    for candidate in root_key_candidates(key_file, config) {
+        let Some(root_key) = read_candidate(&candidate, key_file.is_some())? else {
+            continue;
+        };
+        let disk = crate::disk::MemoryDisk::new();
+        disk.set_bytes(IDENTITY_FILE, content.expose().to_vec());
+        let sealed = SealedFileKey::from_root(&root_key);
+        match read_identity(&disk, &sealed) {
+            Err(OpenFailure::Integrity { .. }) => {}
+            outcome => return outcome,
+        }
+    }
+    Err(OpenFailure::Locked(directory.to_owned()))
+}
+
+/// What a verification found.
+#[derive(Debug)]
+pub struct Verification {
+    /// Damaged places; none for a sound directory.
+    pub damaged: Vec<DamagedPlace>,
+    /// How many bytes were authenticated.
+    pub bytes: u64,
+    /// How many records the log has.
+    pub records: u64,
+}
+
+/// One damaged place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedPlace {
+    /// The file.
+    pub file: String,
+    /// Where it begins.
+    pub offset: u64,
+    /// How long it is.
+    pub length: u64,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// Authenticates every byte of a stopped node's data.
+///
+/// # Errors
+/// [`OpenFailure`]; damage is no error, it is the result.
+pub fn verify(
+    directory: &Path,
+    key_file: Option<&Path>,
+    config: &Path,
+) -> Result<Verification, OpenFailure> {
+    let (_lock, disk) = take(directory)?;
+    let root_key = find_root_key(&disk, directory, key_file, config)?;
+    let mut damaged = Vec::new();
+    let identity_path = directory.join(IDENTITY_FILE);
+    let identity_bytes = std::fs::metadata(&identity_path).map_or(0, |metadata| metadata.len());
+    if let Err(error) = read_identity(&disk, &SealedFileKey::from_root(&root_key)) {
+        match error {
+            OpenFailure::Integrity { file, what } => damaged.push(DamagedPlace {
+                file,
+                offset: 0,
+                length: identity_bytes,
+                what,
+            }),
+            other => return Err(other),
+        }
+    }
+    let (mut bytes, mut records) = (identity_bytes, 0);
+    match log::verify(&disk, &LogKey::from_root(&root_key)) {
+        Ok(report) => {
+            bytes += report.bytes;
+            records = report.records;
+            damaged.extend(report.damages.into_iter().map(|damage| DamagedPlace {
+                file: damage.file,
+                offset: damage.offset,
+                length: damage.length,
+                what: damage.what.to_string(),
+            }));
+        }
+        Err(VerifyError::Missing) => damaged.push(DamagedPlace {
+            file: "log-00000001".to_owned(),
+            offset: 0,
+            length: 0,
+            what: "the log is missing".to_owned(),
+        }),
+        Err(VerifyError::Disk(error)) => return Err(disk_failure(error)),
+    }
+    Ok(Verification {
+        damaged,
+        bytes,
+        records,
+    })
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ReplayError {
+    #[error("a record does not decode: {0}")]
+    Record(#[from] EncodingError),
+    #[error("the roster is not to be believed: {0}")]
+    Roster(#[from] RosterError),
+    #[error("a user record is not to be believed: {0}")]
+    User(#[from] RecordError),
+}
+
+fn take(directory: &Path) -> Result<(Lock, DirectoryDisk), OpenFailure> {
+    let is_node = directory.join(IDENTITY_FILE).exists()
+        || files::names(directory)
+            .unwrap_or_default()
+            .iter()
+            .any(|name| name.starts_with(log::SEGMENT_PREFIX));
+    if !is_node {
+        return Err(OpenFailure::NotInitialised(directory.to_owned()));
+    }
+    let lock = lock(directory)?;
+    let disk = open_disk(directory)?;
+    Ok((lock, disk))
+}
+
+fn lock(directory: &Path) -> Result<Lock, OpenFailure> {
+    files::try_lock(&directory.join("lock"))?
+        .ok_or_else(|| OpenFailure::InUse(directory.to_owned()))
+}
+
+fn open_disk(directory: &Path) -> Result<DirectoryDisk, OpenFailure> {
+    DirectoryDisk::open(directory).map_err(|error| match error {
+        DirectoryError::InUse { path } => OpenFailure::InUse(path),
+        error => OpenFailure::Directory(error),
+    })
+}
+
+/// The first key on this machine that opens anything in the directory. Looking
+/// at the log as well as at the identity tells a missing key from a damaged file.
+fn find_root_key(
+    disk: &DirectoryDisk,
+    directory: &Path,
+    key_file: Option<&Path>,
+    config: &Path,
+) -> Result<SecretArray<32>, OpenFailure> {
+    for candidate in root_key_candidates(key_file, config) {
+        let Some(root_key) = read_candidate(&candidate, key_file.is_some())? else {
+            continue;
+        };
+        let sealed = SealedFileKey::from_root(&root_key);
+        let opens_identity =
+            sealed_file::read(disk, &sealed, IDENTITY_FILE, IDENTITY_BYTES_MAX).is_ok();
+        let opens = opens_identity
+            || looks_sealed_with(disk, &LogKey::from_root(&root_key)).map_err(disk_failure)?;
+        if opens {
+            return Ok(root_key);
+        }
+    }
+    Err(OpenFailure::Locked(directory.to_owned()))
+}
+
+/// Reads a candidate; one that nobody named and that is not there is passed over.
+fn read_candidate(path: &Path, named: bool) -> Result<Option<SecretArray<32>>, OpenFailure> {
+    match read_root_key(path) {
+        Err(FileError::Missing(_)) if !named => Ok(None),
+        outcome => Ok(outcome?),
+    }
+}
+
+fn read_identity<D: Disk>(disk: &D, sealed: &SealedFileKey) -> Result<Identity, OpenFailure> {
+    let integrity = |what: String| OpenFailure::Integrity {
+        file: IDENTITY_FILE.to_owned(),
+        what,
+    };
+    let bytes =
+        sealed_file::read(disk, sealed, IDENTITY_FILE, IDENTITY_BYTES_MAX).map_err(|error| {
+            match error {
+                SealedFileReadError::Disk(error @ DiskError::TooLong { .. }) => {
+                    integrity(error.to_string())
+                }
+                SealedFileReadError::Disk(error) => disk_failure(error),
+                error => integrity(format!("{error}: failed authentication")),
+            }
+        })?;
+    Identity::decode(bytes.expose()).map_err(|error: IdentityError| integrity(error.to_string()))
+}
+
+fn disk_failure(error: DiskError) -> OpenFailure {
+    OpenFailure::Disk(error.to_string())
+}
+
+fn create_failure(error: CreateError) -> OpenFailure {
+    OpenFailure::Disk(error.to_string())
+}
+
+fn commit_failure(error: CommitError) -> OpenFailure {
+    OpenFailure::Disk(error.to_string())
+}
+
+fn write_failure(error: SealedFileWriteError) -> OpenFailure {
+    OpenFailure::Disk(error.to_string())
+}
+
+fn open_failure(directory: &Path, error: OpenError<ReplayError>) -> OpenFailure {
+    match error {
+        OpenError::Damaged(damage) => {
+            let Damage { ref file, .. } = damage;
+            OpenFailure::Integrity {
+                file: file.clone(),
+                what: format!("{damage}: failed authentication"),
+            }
+        }
+        OpenError::Missing => OpenFailure::Integrity {
+            file: "log-00000001".to_owned(),
+            what: "the log is missing".to_owned(),
+        },
+        OpenError::NothingOpens { file } => OpenFailure::Integrity {
+            file,
+            what: "no group of the log opens: failed authentication".to_owned(),
+        },
+        OpenError::Record { number, source } => OpenFailure::Integrity {
+            file: directory.display().to_string(),
+            what: format!("record {number}: {source}"),
+        },
+        OpenError::Disk(error) => disk_failure(error),
+        OpenError::Append(error) => OpenFailure::Disk(error.to_string()),
+    }
+}
