@@ -178,12 +178,13 @@ impl Client {
     /// # Errors
     /// A [`Failure`]; a read has no effect whatever it says.
     pub async fn get(&self, key: &Bytes, level: Level) -> Result<GetReply, Failure> {
-        self.read(async |client: StoreClient, timeout| {
-            let request = GetRequest {
-                key: key.clone(),
-                level: crate::proto::Level::from(level).into(),
-            };
-            client.get(request, timeout).await
+        let request = GetRequest {
+            key: key.clone(),
+            level: crate::proto::Level::from(level).into(),
+        };
+        self.read(|client, timeout| {
+            let request = request.clone();
+            async move { client.get(request, timeout).await }
         })
         .await
     }
@@ -199,14 +200,15 @@ impl Client {
         limit: u32,
         level: Level,
     ) -> Result<ListReply, Failure> {
-        self.read(async |client: StoreClient, timeout| {
-            let request = ListRequest {
-                prefix: prefix.clone(),
-                after: after.clone(),
-                limit,
-                level: crate::proto::Level::from(level).into(),
-            };
-            client.list(request, timeout).await
+        let request = ListRequest {
+            prefix: prefix.clone(),
+            after: after.clone(),
+            limit,
+            level: crate::proto::Level::from(level).into(),
+        };
+        self.read(|client, timeout| {
+            let request = request.clone();
+            async move { client.list(request, timeout).await }
         })
         .await
     }
@@ -216,12 +218,18 @@ impl Client {
     /// # Errors
     /// A [`Failure`].
     pub async fn cluster_status(&self) -> Result<ClusterStatusReply, Failure> {
-        self.read(async |client: StoreClient, timeout| {
+        self.read(|client, timeout| async move {
             client
                 .cluster_status(ClusterStatusRequest {}, timeout)
                 .await
         })
         .await
+    }
+
+    /// How many addresses the client knows.
+    #[must_use]
+    pub fn nodes(&self) -> usize {
+        self.addresses.len()
     }
 
     /// The realm that the client pins.
@@ -246,10 +254,10 @@ impl Client {
         troubles
     }
 
-    async fn read<R>(
-        &self,
-        call: impl AsyncFn(StoreClient, Duration) -> Result<R, Status>,
-    ) -> Result<R, Failure> {
+    async fn read<R, F>(&self, call: impl Fn(StoreClient, Duration) -> F) -> Result<R, Failure>
+    where
+        F: Future<Output = Result<R, Status>>,
+    {
         let mut attempt = self.attempt();
         loop {
             let Some(connection) = self.connection(&mut attempt).await? else {

@@ -1,2 +1,98 @@
-//! x
-fn main() {}
+//! `kv`: the client.
+
+mod batch;
+mod bench;
+mod cluster;
+mod keys;
+mod login;
+mod read;
+mod session;
+mod write;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use sealmoot_authn::cli::{self, Code, CommonArgs, Failure, Output};
+
+// What TLS and ring leave in freed memory is wiped with the memory.
+#[global_allocator]
+static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
+    zeroizing_alloc::ZeroAlloc(std::alloc::System);
+
+/// Read and write an encrypted, leaderless quorum store
+#[derive(Debug, Parser)]
+#[command(name = "kv", version, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(flatten)]
+    common: CommonArgs,
+    #[command(flatten)]
+    session: session::SessionArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Log in at a node and keep the session as a context
+    Login(login::LoginArgs),
+    /// Read a value
+    Get(read::GetArgs),
+    /// Set a value
+    Put(write::PutArgs),
+    /// Delete a value
+    Del(write::DelArgs),
+    /// Set a value if the key is as expected
+    Cas(write::CasArgs),
+    /// List keys
+    Ls(read::LsArgs),
+    /// Run many operations, one JSON object a line
+    Batch(batch::BatchArgs),
+    /// Measure put, get, cas and mixed load
+    Bench(bench::BenchArgs),
+    /// Ask about the cluster
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
+    /// Explain an error code
+    Help {
+        /// The code, such as no_quorum
+        code: Option<String>,
+    },
+    /// Print the version
+    Version,
+}
+
+fn main() -> ExitCode {
+    cli::run(
+        "kv",
+        |arguments: &Arguments| arguments.common.clone(),
+        dispatch,
+    )
+}
+
+fn dispatch(arguments: Arguments, output: &Output) -> Result<(), Failure> {
+    let (common, session) = (arguments.common, arguments.session);
+    match arguments.command {
+        Command::Login(args) => login::login(&args, &session, &common, output),
+        Command::Get(args) => read::get(&args, &session, &common, output),
+        Command::Put(args) => write::put(args, &session, &common, output),
+        Command::Del(args) => write::del(&args, &session, &common, output),
+        Command::Cas(args) => write::cas(args, &session, &common, output),
+        Command::Ls(args) => read::ls(&args, &session, &common, output),
+        Command::Batch(args) => batch::batch(&args, &session, &common, output),
+        Command::Bench(args) => bench::bench(&args, &session, &common, output),
+        Command::Cluster(command) => cluster::run(&command, &session, &common, output),
+        Command::Help { code: None } => output.bytes(
+            Arguments::command()
+                .render_long_help()
+                .to_string()
+                .as_bytes(),
+        ),
+        Command::Help { code: Some(code) } => match Code::parse(&code) {
+            Some(code) => output.bytes(
+                format!("{code} (exit {})\n{}\n", code.exit(), code.explanation()).as_bytes(),
+            ),
+            None => Err(Failure::usage(format!("no error code {code:?}"))),
+        },
+        Command::Version => output.bytes(format!("kv {}\n", env!("CARGO_PKG_VERSION")).as_bytes()),
+    }
+}

@@ -29,8 +29,8 @@ pub(crate) enum Event {
     Enrolled(usize, usize),
     /// The cluster has formed.
     Formed,
-    /// It serves.
-    Ready,
+    /// It serves, and so many of so many nodes are within its reach.
+    Ready(String, usize, usize),
     /// It gives up, and why.
     Failed(Value),
 }
@@ -44,7 +44,9 @@ impl Event {
                 json!({"event": "enrolled", "enrolled": enrolled, "total": total})
             }
             Self::Formed => json!({"event": "formed"}),
-            Self::Ready => json!({"event": "ready"}),
+            Self::Ready(name, up, total) => {
+                json!({"event": "ready", "name": name, "up": up, "total": total})
+            }
             Self::Failed(error) => json!({"event": "failed", "failure": error}),
         };
         let mut stdout = std::io::stdout().lock();
@@ -59,7 +61,10 @@ impl Event {
             "listening" => Some(Self::Listening),
             "enrolled" => Some(Self::Enrolled(number("enrolled")?, number("total")?)),
             "formed" => Some(Self::Formed),
-            "ready" => Some(Self::Ready),
+            "ready" => {
+                let name = value["name"].as_str()?.to_owned();
+                Some(Self::Ready(name, number("up")?, number("total")?))
+            }
             "failed" => Some(Self::Failed(value["failure"].clone())),
             _ => None,
         }
@@ -68,7 +73,6 @@ impl Event {
 
 /// Joins in the background.
 pub(crate) fn join(invite: &Path, data: &Path, name: &str, output: &Output) -> Result<(), Failure> {
-    let _ = invite;
     let mut node = Background::spawn(data)?;
     node.await_listening()?;
     let deadline = Instant::now() + NEWS_WITHIN;
@@ -82,7 +86,7 @@ pub(crate) fn join(invite: &Path, data: &Path, name: &str, output: &Output) -> R
                     break;
                 }
             }
-            Event::Formed | Event::Ready => {
+            Event::Formed | Event::Ready(..) => {
                 output.notice(format!("✓ {name} enrolled  cluster formed {0}/{0}", told.1));
                 return Ok(());
             }
@@ -102,8 +106,8 @@ pub(crate) fn start(data: &Path, output: &Output) -> Result<(), Failure> {
     node.await_listening()?;
     let deadline = Instant::now() + NEWS_WITHIN;
     while let Some(event) = node.next(deadline)? {
-        if event == Event::Ready {
-            output.notice(format!("✓ {} up", data.display()));
+        if let Event::Ready(name, up, total) = event {
+            output.notice(format!("✓ {name} up, {up}/{total}"));
             return Ok(());
         }
     }
@@ -204,7 +208,10 @@ mod tests {
 
     #[test]
     fn events_that_are_none_are_passed_over() {
-        assert_eq!(Event::parse("{\"event\":\"ready\"}"), Some(Event::Ready));
+        assert_eq!(
+            Event::parse("{\"event\":\"listening\"}"),
+            Some(Event::Listening)
+        );
         assert_eq!(
             Event::parse("{\"event\":\"enrolled\",\"enrolled\":2,\"total\":3}"),
             Some(Event::Enrolled(2, 3))

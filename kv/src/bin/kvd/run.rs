@@ -66,9 +66,9 @@ impl Voice {
         outcome
     }
 
-    fn ready(&self, name: &str, address: &str) {
+    fn ready(&self, name: &str, address: &str, (up, total): (usize, usize)) {
         if self.background {
-            Event::Ready.emit();
+            Event::Ready(name.to_owned(), up, total).emit();
         } else {
             let mut stdout = std::io::stdout().lock();
             let _ = writeln!(stdout, "READY {name} {address}");
@@ -185,7 +185,7 @@ async fn serve(
         let (up, total) = node.reachable();
         output.notice(format!("✓ {name} up  {address}  {up}/{total}"));
     }
-    voice.ready(&name, &address);
+    voice.ready(&name, &address, node.reachable());
     tokio::select! {
         end = &mut ended => stop(node, end).await,
         // Nothing more is acknowledged: what is in flight ends unanswered.

@@ -1,0 +1,122 @@
+//! From the flags and the stored context to a client.
+
+use sealmoot_authn::cli::{Code, CommonArgs, Failure, NodeOutcome, Output, Places, now_ms};
+use sealmoot_kv::client::{Client, Context, ContextError};
+
+/// Which session is used, and where.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct SessionArgs {
+    /// The context to use instead of the current one
+    #[arg(long, global = true, env = "SEALMOOT_CONTEXT", value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// Addresses to use instead of those of the context
+    #[arg(
+        long,
+        global = true,
+        env = "SEALMOOT_ENDPOINTS",
+        value_name = "HOST:PORT",
+        value_delimiter = ','
+    )]
+    pub(crate) endpoints: Vec<String>,
+}
+
+/// The client of the chosen context.
+pub(crate) fn client(args: &SessionArgs, common: &CommonArgs) -> Result<Client, Failure> {
+    clients(args, common, 1).map(|mut clients| clients.remove(0))
+}
+
+/// Several clients of the chosen context, each preferring another node.
+pub(crate) fn clients(
+    args: &SessionArgs,
+    common: &CommonArgs,
+    count: usize,
+) -> Result<Vec<Client>, Failure> {
+    let context = load(args)?;
+    let endpoints = addresses(&args.endpoints)?;
+    let nodes = if endpoints.is_empty() {
+        context.addresses.len()
+    } else {
+        endpoints.len()
+    };
+    (0..count)
+        .map(|index| {
+            let client = Client::new(&context, endpoints.clone(), common.timeout, now_ms)?;
+            Ok(client.preferring(index % nodes.max(1)))
+        })
+        .collect()
+}
+
+fn load(args: &SessionArgs) -> Result<Context, Failure> {
+    let places = Places::find()?;
+    let (_, context) =
+        Context::load(&places.config, args.context.as_deref()).map_err(context_failure)?;
+    if context.proof.expires_ms <= now_ms() {
+        return Err(
+            Failure::new(Code::Unauthenticated, "the session has expired")
+                .hint("log in again: kv login USER@HOST:PORT"),
+        );
+    }
+    Ok(context)
+}
+
+/// Addresses with the default port where none is given.
+pub(crate) fn addresses(given: &[String]) -> Result<Vec<String>, Failure> {
+    given.iter().map(|address| full_address(address)).collect()
+}
+
+/// `host:port`, the port 7401 where none is given.
+pub(crate) fn full_address(address: &str) -> Result<String, Failure> {
+    let with_port = if address
+        .rsplit_once(':')
+        .is_some_and(|(host, _)| !host.is_empty())
+    {
+        address.to_owned()
+    } else {
+        format!("{address}:7401")
+    };
+    sealmoot_authn::statement::check_address(&with_port)
+        .map_err(|_| Failure::usage(format!("{address:?} is not HOST:PORT")))?;
+    Ok(with_port)
+}
+
+/// Why a context could not be used.
+pub(crate) fn context_failure(error: ContextError) -> Failure {
+    match error {
+        ContextError::None => Failure::new(Code::NotInitialised, &error)
+            .hint("log in first: kv login USER@HOST:PORT --realm ID"),
+        ContextError::NoSuch(_) => Failure::new(Code::NotFound, &error),
+        ContextError::BadName(_) => Failure::usage(&error),
+        ContextError::Damaged { .. } => {
+            Failure::new(Code::Config, &error).hint("log in again to replace it")
+        }
+        ContextError::File(error) => error.into(),
+    }
+}
+
+/// Runs a command's work in a runtime of its own.
+pub(crate) fn block_on<R>(work: impl Future<Output = Result<R, Failure>>) -> Result<R, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::internal)?
+        .block_on(async {
+            tokio::select! {
+                outcome = work => outcome,
+                _ = tokio::signal::ctrl_c() => {
+                    Err(Failure::new(Code::Interrupted, "interrupted"))
+                }
+            }
+        })
+}
+
+/// Warns of nodes that could not be reached although the request succeeded.
+pub(crate) fn warn_of(troubles: &[NodeOutcome], nodes: usize, output: &Output) {
+    for trouble in troubles {
+        output.warning(format!(
+            "{} unreachable ({}); quorum {}/{nodes}",
+            trouble.name,
+            trouble.cause,
+            nodes.saturating_sub(troubles.len()),
+        ));
+    }
+}
