@@ -16,7 +16,7 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a connection attempt may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const RETRY_AFTER_FIRST: Duration = Duration::from_millis(20);
-const RETRY_AFTER_MAX: Duration = Duration::from_millis(400);
+const RETRY_AFTER_MAX: Duration = Duration::from_millis(200);
 
 #[derive(Clone)]
 enum State {

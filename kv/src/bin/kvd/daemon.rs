@@ -72,7 +72,7 @@ impl Event {
 }
 
 /// Joins in the background.
-pub(crate) fn join(invite: &Path, data: &Path, name: &str, output: &Output) -> Result<(), Failure> {
+pub(crate) fn join(data: &Path, name: &str, output: &Output) -> Result<(), Failure> {
     let mut node = Background::spawn(data)?;
     node.await_listening()?;
     let deadline = Instant::now() + NEWS_WITHIN;
