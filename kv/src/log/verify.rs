@@ -8,7 +8,7 @@ use super::damage::{Damage, DamageKind};
 use super::files::{self, ReadError};
 use super::history::History;
 use super::key::LogKey;
-use super::layout::{Place, is_zero, parse_head, segment_name};
+use super::layout::{Place, SEGMENT_BYTES_MAX, SPARE_NAME, is_zero, parse_head, segment_name};
 use super::open::wrong_end;
 use super::walk::{Ending, SegmentWalk, Step};
 
@@ -56,7 +56,9 @@ pub enum VerifyError {
 /// them. Behind a damaged place it goes on at the next group that has a valid
 /// head, so that one damage does not hide another.
 ///
-/// Spares are not examined: nothing is ever read from them.
+/// A spare segment must be all zeros, or begin with the header of the segment that
+/// it was about to become: nothing is ever read from it, but a byte that changed
+/// by itself there is the mark of a medium that changes bytes.
 ///
 /// # Errors
 /// [`VerifyError`]; damages are no error, they are the report.
@@ -98,7 +100,59 @@ pub fn verify<D: Disk>(disk: &D, key: &LogKey) -> Result<Report, VerifyError> {
             history.lose();
         }
     }
+    verify_spare(disk, key, last_number, &mut report)?;
     Ok(report)
+}
+
+fn verify_spare<D: Disk>(
+    disk: &D,
+    key: &LogKey,
+    last_number: u32,
+    report: &mut Report,
+) -> Result<(), DiskError> {
+    let bytes_max = usize::try_from(SEGMENT_BYTES_MAX).unwrap_or(usize::MAX);
+    let bytes = match disk.read_small(SPARE_NAME, bytes_max) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_not_found() => return Ok(()),
+        Err(DiskError::TooLong { length, .. }) => {
+            report.damages.push(Damage {
+                file: SPARE_NAME.to_owned(),
+                offset: SEGMENT_BYTES_MAX,
+                length: length.saturating_sub(SEGMENT_BYTES_MAX),
+                what: DamageKind::WrongSize {
+                    expected: SEGMENT_BYTES_MAX,
+                },
+            });
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    report.bytes += bytes.len() as u64;
+    // It was about to become a segment; and a name that was removed or renamed
+    // comes back when the power goes before the directory is synced, so the
+    // segment may long exist.
+    let header_bytes = (1..=last_number.saturating_add(1))
+        .rev()
+        .find_map(|segment| {
+            let place = Place { segment, offset: 0 };
+            let length = parse_head(key, place, &bytes)?;
+            let mut scratch = Zeroizing::new(bytes.get(..length)?.to_vec());
+            key.open(place, &mut scratch).ok()?;
+            Some(length)
+        })
+        .unwrap_or(0);
+    for (index, sector) in bytes.chunks(SECTOR_BYTES).enumerate() {
+        let offset = index * SECTOR_BYTES;
+        if offset >= header_bytes && !is_zero(sector) {
+            report.damages.push(Damage {
+                file: SPARE_NAME.to_owned(),
+                offset: offset as u64,
+                length: sector.len() as u64,
+                what: DamageKind::NotZero,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Whether at least one group of any segment opens under this key. Tells a wrong

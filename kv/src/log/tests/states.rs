@@ -85,6 +85,34 @@ fn leftovers_of_a_spare_are_replaced() {
 }
 
 #[test]
+fn a_changed_byte_of_a_spare_is_reported_where_it_is() {
+    let disk = MemoryDisk::new();
+    drop(create(&disk, SEGMENT_BYTES));
+    disk.set_bytes(SPARE_NAME, vec![0; 8192]);
+    assert_eq!(verify(&disk, &key(1)).expect("verifies").damages, []);
+    for offset in [0, 1, 511, 512, 4000, 8191] {
+        disk.set_bytes(SPARE_NAME, vec![0; 8192]);
+        disk.flip(SPARE_NAME, offset, 0x40);
+        let damages = verify(&disk, &key(1)).expect("verifies").damages;
+        let place = damages.first().expect("reported");
+        assert_eq!(place.file, SPARE_NAME);
+        assert_eq!(place.offset, (offset / SECTOR_BYTES * SECTOR_BYTES) as u64);
+    }
+}
+
+#[test]
+fn a_spare_that_was_about_to_become_the_next_segment_is_sound() {
+    let disk = MemoryDisk::new();
+    let mut log = create(&disk, SEGMENT_BYTES);
+    let _ = log.commit(&[b"one"]).expect("commits");
+    drop(log);
+    drop(open(&disk, SEGMENT_BYTES).expect("opens"));
+    // The state before the rename that gave the second segment its name.
+    disk.rename("log-00000002", SPARE_NAME).expect("renames");
+    assert_eq!(verify(&disk, &key(1)).expect("verifies").damages, []);
+}
+
+#[test]
 fn a_closed_last_segment_may_be_cut_or_whole_and_nothing_between() {
     let disk = MemoryDisk::new();
     let mut log = create(&disk, SEGMENT_BYTES);
