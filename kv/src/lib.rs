@@ -1,4 +1,42 @@
-//! wip
+//! An encrypted, integrity-checked, leaderless quorum store.
+//!
+//! Every key is a small consensus register; any node coordinates any key; nothing
+//! fails over, because nobody leads. What is decided (registers, replicas,
+//! coordinators, how nodes gather) is apart from what is done (sockets, files, the
+//! clock): the machines can be run by hand, as here.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use sealmoot_kv::ballot::Ballot;
+//! use sealmoot_kv::clock::Clock;
+//! use sealmoot_kv::register::{Applied, Change, Operation, OperationId, Outcome, Register};
+//!
+//! let put = Operation {
+//!     id: OperationId { client: [7; 16], sequence: 1 },
+//!     deadline: Clock::from_ms(60_000),
+//!     change: Change::Put(Bytes::from_static(b"value")),
+//! };
+//! let ballot = Ballot { clock: Clock::from_ms(1_000), ..Ballot::ZERO };
+//! let Applied::Changed(state, outcome) = Register::default().apply(&put, ballot) else {
+//!     panic!("a put applies to an empty register");
+//! };
+//! assert_eq!(outcome, Outcome::Written { revision: 1 });
+//!
+//! // The same operation again, through whatever node: it acts once.
+//! assert_eq!(state.apply(&put, ballot), Applied::Unchanged(outcome));
+//! ```
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | [`register`], [`ballot`], [`clock`], [`quorum`] | one key's state, and the order of proposals |
+//! | [`replica`], [`coordinator`], [`message`] | the protocol, without I/O |
+//! | [`record`], [`log`], [`disk`] | what must not be forgotten, and where it lies |
+//! | [`node`] | the shell: sockets, files, how a cluster forms |
+//! | [`client`] | finding a node, retrying where that is safe |
+//! | [`proto`], [`wire`] | messages on the wire |
+//!
+//! Formats and protocol: `kv/DESIGN.md`.
+
 pub mod ballot;
 pub mod client;
 pub mod clock;

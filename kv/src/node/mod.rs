@@ -1,6 +1,6 @@
 //! A node: one process on one data directory.
 //!
-//! [`open`](startup) finds the key and the log, [`Node::start`] listens, gathers
+//! [`open()`] finds the key and the log, [`Node::start`] listens, gathers
 //! the nodes of the call until the cluster has formed, and serves. Deciding is
 //! done elsewhere ([`crate::replica`], [`crate::coordinator`], [`membership`]);
 //! here are sockets, files, the clock and randomness.
