@@ -165,6 +165,15 @@ pub fn ensure_directory(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Gives a directory the mode 0700.
+///
+/// # Errors
+/// [`FileError`].
+pub fn make_private(directory: &Path) -> Result<(), FileError> {
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
+        .map_err(|error| FileError::io(directory, error))
+}
+
 /// The plain names of the files in a directory, sorted; no temporary ones.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 
 mod common;
 mod failure;
+mod help;
 mod output;
 mod places;
 mod secrets;
@@ -10,6 +11,7 @@ mod terminal;
 
 pub use common::{CommonArgs, Duration, GLOBAL, parse_duration, run};
 pub use failure::{Code, Failure, NodeOutcome};
+pub use help::{HelpArgs, help, version};
 pub use output::{Format, Output, bytes_fields, rfc3339};
 pub use places::Places;
 pub use secrets::{PassphraseArgs, PasswordArgs, SecretArgs, StandardInput};

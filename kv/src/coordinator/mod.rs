@@ -25,6 +25,7 @@ use crate::ballot::{Ballot, Proposer};
 use crate::clock::{Clock, HybridClock};
 use crate::message::{Reply, Request};
 use crate::quorum::Quorums;
+use crate::replica::CLOCK_LEAD_MS_MAX;
 
 pub use command::{Answer, Command, Failure, FailureKind, Level, ListEntry};
 pub use round::MemberReport;
@@ -165,8 +166,8 @@ impl Coordinator {
     ) {
         self.suspected[from] = false;
         match &reply {
-            Reply::Refused { standing } => self.clock.merge(standing.clock),
-            Reply::Holds { accepted, .. } => self.clock.merge(accepted.clock),
+            Reply::Refused { standing } => self.follow(now, standing.clock),
+            Reply::Holds { accepted, .. } => self.follow(now, accepted.clock),
             _ => {}
         }
         self.advance(now, call, effects, |coordinator, id, operation, effects| {
@@ -449,6 +450,16 @@ impl Coordinator {
             kind,
             clock: self.clock.peek(now.wall_ms),
             nodes: operation.round.reports(),
+        }
+    }
+
+    /// Moves the clock above a reading from elsewhere, within the lead that
+    /// replicas follow: one member must not make this node's ballots unacceptable
+    /// to all others.
+    fn follow(&mut self, now: Now, reading: Clock) {
+        let highest = self.clock.peek(now.wall_ms).plus_ms(CLOCK_LEAD_MS_MAX);
+        if reading <= highest {
+            self.clock.merge(reading);
         }
     }
 

@@ -433,6 +433,21 @@ fn a_cas_that_does_not_match_changes_nothing() {
 }
 
 #[test]
+fn a_member_with_a_wild_clock_does_not_carry_a_coordinator_away() {
+    let mut cluster = Cluster::new(9);
+    cluster.begin(0, 1, put(1, b"v"), 5_000);
+    let Some(Message::Request(_, _, call, _)) = cluster.messages.first() else {
+        panic!("nothing was sent");
+    };
+    let refusal = Reply::Refused {
+        standing: Ballot::ceiling_of(EPOCH, Clock(u64::MAX)),
+    };
+    cluster.messages.push(Message::Reply(2, 0, *call, refusal));
+    assert!(cluster.finish(1).is_ok());
+    assert!(cluster.nodes[0].coordinator.clock(0) < Clock::from_ms(2_000_000));
+}
+
+#[test]
 fn a_list_shows_what_exists_in_order_and_in_pages() {
     let mut cluster = Cluster::new(8);
     let deadline = Clock::from_ms(2_000_000);

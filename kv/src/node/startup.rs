@@ -50,6 +50,9 @@ pub enum OpenFailure {
     /// There is a node in it already.
     #[error("{} holds a node already", .0.display())]
     Exists(PathBuf),
+    /// There is something else in it.
+    #[error("{} is not empty", .0.display())]
+    NotEmpty(PathBuf),
     /// No key on this machine opens it.
     #[error("no key on this machine opens {}", .0.display())]
     Locked(PathBuf),
@@ -110,11 +113,17 @@ pub fn enrol(
         return Ok(Enrolled::Resumed);
     }
     files::ensure_directory(directory)?;
+    // An empty directory that was made beforehand becomes the node's own. One
+    // with other things in it may be anything, a home directory too.
+    let others = files::names(directory)?
+        .into_iter()
+        .any(|name| !matches!(name.as_str(), "kvd.log" | "lock"));
+    if others {
+        return Err(OpenFailure::NotEmpty(directory.to_owned()));
+    }
+    files::make_private(directory)?;
     let lock = lock(directory)?;
     let disk = open_disk(directory)?;
-    if log::exists(&disk).map_err(disk_failure)? {
-        return Err(OpenFailure::Exists(directory.to_owned()));
-    }
     let key_directory = key_file.parent().unwrap_or(Path::new("."));
     files::ensure_directory(key_directory)?;
     let root_key = create_root_key(key_file)?;

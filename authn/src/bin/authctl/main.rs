@@ -1,7 +1,6 @@
 //! `authctl`: the realm, its users and the invites for its nodes.
 
 mod check;
-mod help;
 mod node;
 mod realm;
 mod user;
@@ -51,7 +50,7 @@ enum Command {
     /// Say whether a user may act on a key, and by which rule
     Check(check::Args),
     /// Explain an error code or a command
-    Help(help::Args),
+    Help(cli::HelpArgs),
     /// Print the version
     Version,
 }
@@ -70,8 +69,8 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
     match cli.command {
-        Command::Help(args) => return help::run(&args, output),
-        Command::Version => return help::version(output),
+        Command::Help(args) => return cli::help::<Cli>(&args, output),
+        Command::Version => return cli::version::<Cli>(output),
         _ => {}
     }
     let context = Context {

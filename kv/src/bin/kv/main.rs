@@ -11,8 +11,8 @@ mod write;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
-use sealmoot_authn::cli::{self, Code, CommonArgs, Failure, Output};
+use clap::{Parser, Subcommand};
+use sealmoot_authn::cli::{self, CommonArgs, Failure, Output};
 
 // What TLS and ring leave in freed memory is wiped with the memory.
 #[global_allocator]
@@ -52,11 +52,8 @@ enum Command {
     /// Ask about the cluster
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
-    /// Explain an error code
-    Help {
-        /// The code, such as no_quorum
-        code: Option<String>,
-    },
+    /// Explain an error code or a command
+    Help(cli::HelpArgs),
     /// Print the version
     Version,
 }
@@ -81,18 +78,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<(), Failure> {
         Command::Batch(args) => batch::batch(&args, &session, &common, output),
         Command::Bench(args) => bench::bench(&args, &session, &common, output),
         Command::Cluster(command) => cluster::run(&command, &session, &common, output),
-        Command::Help { code: None } => output.bytes(
-            Arguments::command()
-                .render_long_help()
-                .to_string()
-                .as_bytes(),
-        ),
-        Command::Help { code: Some(code) } => match Code::parse(&code) {
-            Some(code) => output.bytes(
-                format!("{code} (exit {})\n{}\n", code.exit(), code.explanation()).as_bytes(),
-            ),
-            None => Err(Failure::usage(format!("no error code {code:?}"))),
-        },
-        Command::Version => output.bytes(format!("kv {}\n", env!("CARGO_PKG_VERSION")).as_bytes()),
+        Command::Help(args) => cli::help::<Arguments>(&args, output),
+        Command::Version => cli::version::<Arguments>(output),
     }
 }

@@ -12,6 +12,8 @@ pub(crate) fn open(error: OpenFailure) -> Failure {
         OpenFailure::Exists(_) => {
             Failure::new(Code::Exists, &error).hint("run it with: kvd start --data DIR")
         }
+        OpenFailure::NotEmpty(_) => Failure::new(Code::Exists, &error)
+            .hint("name a directory that does not exist yet, or an empty one"),
         OpenFailure::Locked(_) => Failure::new(Code::Locked, &error).hint(
             "name the key with --key-file, or set SEALMOOT_CONFIG_DIR to where it was \
              enrolled; kvd help locked",

@@ -11,8 +11,8 @@ mod verify;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
-use sealmoot_authn::cli::{self, Code, CommonArgs, Failure, Output};
+use clap::{Parser, Subcommand};
+use sealmoot_authn::cli::{self, CommonArgs, Failure, Output};
 
 // What TLS and ring leave in freed memory is wiped with the memory.
 #[global_allocator]
@@ -43,11 +43,8 @@ enum Command {
     Status(control::StatusArgs),
     /// Authenticate every byte of a stopped node
     Verify(verify::VerifyArgs),
-    /// Explain an error code
-    Help {
-        /// The code, such as no_quorum
-        code: Option<String>,
-    },
+    /// Explain an error code or a command
+    Help(cli::HelpArgs),
     /// Print the version
     Version,
 }
@@ -77,18 +74,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<(), Failure> {
         Command::Stop(args) => control::stop(&args, &common, output),
         Command::Status(args) => control::status(&args, &common, output),
         Command::Verify(args) => verify::verify(&args, output),
-        Command::Help { code: None } => output.bytes(
-            Arguments::command()
-                .render_long_help()
-                .to_string()
-                .as_bytes(),
-        ),
-        Command::Help { code: Some(code) } => match Code::parse(&code) {
-            Some(code) => output.bytes(
-                format!("{code} (exit {})\n{}\n", code.exit(), code.explanation()).as_bytes(),
-            ),
-            None => Err(Failure::usage(format!("no error code {code:?}"))),
-        },
-        Command::Version => output.bytes(format!("kvd {}\n", env!("CARGO_PKG_VERSION")).as_bytes()),
+        Command::Help(args) => cli::help::<Arguments>(&args, output),
+        Command::Version => cli::version::<Arguments>(output),
     }
 }
