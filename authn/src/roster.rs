@@ -212,6 +212,12 @@ impl Roster {
         self.draft.members()
     }
 
+    /// The nodes' countersignatures, in the order of [`Roster::members`].
+    #[must_use]
+    pub fn countersignatures(&self) -> &[Signature] {
+        &self.countersignatures
+    }
+
     /// The node whose key is `key`.
     #[must_use]
     pub fn member_with_key(&self, key: &VerifyingKey) -> Option<&Member> {

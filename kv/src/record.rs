@@ -160,6 +160,9 @@ pub(crate) fn read_register(reader: &mut Reader<'_>) -> Result<Register, Encodin
         None
     };
     let revision = reader.u64()?;
+    if revision == u64::MAX {
+        return Err(EncodingError::Invalid("a revision has no successor"));
+    }
     let count = reader.count(WINDOW_ENTRIES_MAX)?;
     let mut entries = Vec::with_capacity(count);
     for _ in 0..count {

@@ -34,8 +34,8 @@ pub type RequestToken = u64;
 /// What a replica wants done.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Append this record to the log, after all former ones.
-    Append(Record),
+    /// Append this record to the log, where it gets this number.
+    Append(u64, Record),
     /// Send this answer.
     Reply(RequestToken, Reply),
 }
@@ -161,6 +161,12 @@ impl Replica {
         self.waiting = waiting;
     }
 
+    /// The number of the record that was appended last.
+    #[must_use]
+    pub fn appended(&self) -> u64 {
+        self.appended
+    }
+
     /// Numbers a record that the node appends besides the replica's own.
     pub fn note_foreign_record(&mut self) -> u64 {
         self.appended += 1;
@@ -246,7 +252,8 @@ impl Replica {
             record: self.appended,
         };
         self.clock.merge(ballot.clock);
-        effects.push(Effect::Append(Record::Accepted { key, ballot, state }));
+        let record = Record::Accepted { key, ballot, state };
+        effects.push(Effect::Append(self.appended, record));
         (self.appended, Reply::Accepted)
     }
 
@@ -342,6 +349,7 @@ impl Replica {
         self.appended += 1;
         self.former_ceiling = self.ceiling;
         self.ceiling = (clock.plus_ms(CEILING_LEAD_MS), self.appended);
-        effects.push(Effect::Append(Record::Ceiling(self.ceiling.0)));
+        let record = Record::Ceiling(self.ceiling.0);
+        effects.push(Effect::Append(self.appended, record));
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sealmoot_crypto::signature::{KeyId, VerifyingKey};
 
+use crate::limits::Limits;
 use crate::status::Code;
 
 /// Thirty-two bytes that name one TLS connection and no other, equal on both
@@ -148,6 +149,14 @@ pub trait Authorizer: Send + Sync + 'static {
     /// Why not. A server sends the refusal to the client, so it must not tell
     /// a stranger more than a stranger may know.
     fn authorize(&self, candidate: &Candidate<'_>) -> Result<Arc<dyn Any + Send + Sync>, Refusal>;
+
+    /// What a server spends on this peer, where that differs from what it spends
+    /// on others: strangers that are admitted only to log in get less, and stay
+    /// counted among the unauthenticated.
+    fn limits(&self, peer: &Peer) -> Option<Limits> {
+        let _ = peer;
+        None
+    }
 }
 
 /// Why a peer was not admitted.

@@ -189,12 +189,15 @@ async fn converse(stream: TcpStream, address: SocketAddr, place: Place, shared: 
         },
         _ = stopping.wait_for(Option::is_some) => return,
     };
-    drop(place);
+    let own_limits = shared.authorizer.limits(&peer);
+    let place = own_limits.is_some().then_some(place);
+    let limits = own_limits.as_ref().unwrap_or(&shared.limits);
     let key_id = peer.key_id();
     tracing::debug!(%address, %key_id, "connected");
-    let (endpoint, link) = ServerEndpoint::new(Arc::clone(&shared.router), peer, &shared.limits);
+    let (endpoint, link) = ServerEndpoint::new(Arc::clone(&shared.router), peer, limits);
     let registration = Registration::new(&shared, link);
-    Driver::new(stream, endpoint, &shared.limits).await;
+    Driver::new(stream, endpoint, limits).await;
+    drop(place);
     drop(registration);
     tracing::debug!(%address, %key_id, "disconnected");
 }

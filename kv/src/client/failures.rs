@@ -34,7 +34,8 @@ pub(super) fn judge_status(status: &Status, maybe_executed: bool) -> Verdict {
             let total = details.nodes.len();
             let down = nodes.iter().find(|node| node.outcome != "ok");
             let down = down.map_or_else(|| "DIR".to_owned(), |node| format!("./{}", node.name));
-            Verdict::Retry(
+            // The node may be the one that is cut off.
+            Verdict::ElseWhere(
                 Failure::new(
                     Code::NoQuorum,
                     format!(

@@ -25,11 +25,15 @@ impl WriteTurns {
             let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(turns.entry(key.clone()).or_default())
         };
-        WriteTurn {
+        // Made before it is waited for, so that a wait that is given up leaves
+        // nothing behind either.
+        let mut taken = WriteTurn {
             turns: self,
             key: key.clone(),
-            guard: Some(turn.lock_owned().await),
-        }
+            guard: None,
+        };
+        taken.guard = Some(turn.lock_owned().await);
+        taken
     }
 }
 

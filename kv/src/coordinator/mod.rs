@@ -314,6 +314,9 @@ impl Coordinator {
             Reply::WrongEpoch { epoch } => {
                 operation.round.fail(from, &format!("in epoch {epoch}"));
             }
+            Reply::Refused { standing } if !self.can_follow(now, standing.clock) => {
+                operation.round.fail(from, "its clock is far ahead");
+            }
             Reply::Refused { .. } => operation.round.refuse(from),
             reply => {
                 return match &operation.kind {
@@ -457,10 +460,13 @@ impl Coordinator {
     /// replicas follow: one member must not make this node's ballots unacceptable
     /// to all others.
     fn follow(&mut self, now: Now, reading: Clock) {
-        let highest = self.clock.peek(now.wall_ms).plus_ms(CLOCK_LEAD_MS_MAX);
-        if reading <= highest {
+        if self.can_follow(now, reading) {
             self.clock.merge(reading);
         }
+    }
+
+    fn can_follow(&self, now: Now, reading: Clock) -> bool {
+        reading <= self.clock.peek(now.wall_ms).plus_ms(CLOCK_LEAD_MS_MAX)
     }
 
     fn fresh_ballot(&mut self, now: Now) -> Ballot {
@@ -546,5 +552,7 @@ impl Coordinator {
     }
 }
 
+#[cfg(test)]
+mod directed;
 #[cfg(test)]
 mod tests;

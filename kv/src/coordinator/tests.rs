@@ -153,7 +153,12 @@ impl Cluster {
     fn replica_effects(&mut self, node: usize, effects: Vec<ReplicaEffect>) {
         for effect in effects {
             match effect {
-                ReplicaEffect::Append(record) => self.nodes[node].unsynced.push(record.encode()),
+                ReplicaEffect::Append(number, record) => {
+                    let node = &mut self.nodes[node];
+                    node.unsynced.push(record.encode());
+                    let expected = node.log.position().records + node.unsynced.len() as u64;
+                    assert_eq!(number, expected);
+                }
                 ReplicaEffect::Reply(token, reply) => {
                     let (from, to, call) = self.tokens[token as usize];
                     self.messages.push(Message::Reply(to, from, call, reply));

@@ -203,9 +203,15 @@ impl Coordinator {
                     write.proposed = true;
                     (changed, Conclusion::Outcome(outcome))
                 }
-                // Nothing was ever accepted by any of P members, and they have
-                // promised to accept nothing older: "there is none" is chosen.
-                Applied::Unchanged(outcome) if highest == Ballot::ZERO => {
+                // None of P members holds anything, and they have promised to
+                // accept nothing older: nothing older is or will be chosen, so
+                // "there is none" is true now. A minority's older state may still
+                // be taken up under a newer ballot later; that is a later write,
+                // unless it carries this very operation, which only a first
+                // attempt cannot have left anywhere.
+                Applied::Unchanged(outcome)
+                    if highest == Ballot::ZERO && write.fresh && !write.proposed =>
+                {
                     return Some(Ok(Answer::Written {
                         outcome,
                         acks: operation.round.count_done(),

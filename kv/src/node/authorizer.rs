@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use sealmoot_authn::login::SharedUsers;
 use sealmoot_authn::name::Name;
@@ -12,7 +13,7 @@ use sealmoot_authn::roster::{Roster, RosterError, verify_enrolment};
 use sealmoot_authn::session::{Authenticated, verify_session};
 use sealmoot_authn::statement::{Enrolment, Verified};
 use sealmoot_rpc::bytes::Bytes;
-use sealmoot_rpc::{Authorizer, Candidate, Code, Refusal};
+use sealmoot_rpc::{Authorizer, Candidate, Code, Limits, Peer, Refusal};
 
 use super::identity::Identity;
 
@@ -22,6 +23,10 @@ pub const INVITE_USED: &[u8] = b"invite_used";
 pub const INVITE_INVALID: &[u8] = b"invite_invalid";
 /// Details of a refusal because the session does not hold.
 pub const SESSION_ENDED: &[u8] = b"session_ended";
+
+/// What a stranger's connection may hold: one portion of published records and
+/// what stands around it.
+const STRANGER_BYTES_MAX: usize = sealmoot_authn::publish::PUBLISH_BYTES_MAX + 256 * 1024;
 
 /// Who a peer is.
 #[derive(Debug, Clone)]
@@ -132,8 +137,16 @@ impl Trust {
     fn judge_member(&self, candidate: &Candidate<'_>, bytes: &[u8]) -> Result<Claims, Refusal> {
         let roster = match self.roster() {
             Some(roster) => roster,
-            // This node has not learnt yet that the cluster has formed.
-            None => Arc::new(Roster::decode(bytes, &self.realm()).map_err(refuse_roster)?),
+            // This node has not learnt yet that the cluster has formed. It
+            // countersigns one list only, so a roster that it is on is the one.
+            None => {
+                let roster = Roster::decode(bytes, &self.realm()).map_err(refuse_roster)?;
+                let own_key = self.identity.key.verifying_key();
+                if roster.member_with_key(&own_key).is_none() {
+                    return Err(foreign(&self.realm(), &self.realm()));
+                }
+                Arc::new(roster)
+            }
         };
         if roster.call().bytes() != self.identity.call.bytes() {
             return Err(foreign(&roster.realm(), &self.realm()));
@@ -180,8 +193,9 @@ impl Trust {
             refusal.details = Bytes::from_static(INVITE_USED);
             return Err(refusal);
         }
+        // One that is known came in time, and is only late with the rest.
         let late = (self.now_ms)() >= self.identity.call.body().expires_ms;
-        if late && self.roster().is_none() {
+        if late && known_key.is_none() {
             return Err(Refusal::new(Code::Unauthenticated, "the invite expired"));
         }
         Ok(Claims::Candidate(body.name.clone()))
@@ -206,6 +220,26 @@ impl Authorizer for Trust {
     fn authorize(&self, candidate: &Candidate<'_>) -> Result<Arc<dyn Any + Send + Sync>, Refusal> {
         let claims = self.judge(candidate)?;
         Ok(Arc::new(claims))
+    }
+
+    fn limits(&self, peer: &Peer) -> Option<Limits> {
+        match peer.claims::<Claims>() {
+            Some(Claims::Anonymous) | None => Some(stranger_limits()),
+            Some(Claims::Session(_) | Claims::Member(_) | Claims::Candidate(_)) => None,
+        }
+    }
+}
+
+/// A stranger may log in, or bring a portion of records that the root signed.
+fn stranger_limits() -> Limits {
+    Limits {
+        message_bytes_max: STRANGER_BYTES_MAX,
+        incoming_bytes_max: STRANGER_BYTES_MAX,
+        outgoing_bytes_max: STRANGER_BYTES_MAX,
+        outgoing_bytes_pause: STRANGER_BYTES_MAX / 2,
+        calls_in_flight_max: 4,
+        call_duration_max: Duration::from_secs(30),
+        ..Limits::default()
     }
 }
 

@@ -37,9 +37,9 @@ pub(super) enum AskError {
     Stopping,
 }
 
-/// What the node must end for: its disk failed.
+/// What the node must end for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the disk failed: {0}")]
+#[error("the node cannot go on: {0}")]
 pub struct Fatal(pub String);
 
 enum Asker {
@@ -57,6 +57,9 @@ struct Machines {
     unsynced: VecDeque<(u64, usize)>,
     unsynced_bytes: usize,
     position: LogPosition,
+    /// A record was not appended, or this lock was poisoned: the machines no
+    /// longer tell the truth about the disk, and nobody is answered any more.
+    dead: bool,
 }
 
 /// Replica, coordinator and log of one node.
@@ -72,6 +75,13 @@ pub(super) struct Engine {
     started: Instant,
     wall_ms: fn() -> u64,
     this: Weak<Self>,
+}
+
+impl Machines {
+    /// Whether so much waits for a sync that this request must not add to it.
+    fn is_too_far_behind(&self, request: &Request) -> bool {
+        matches!(request, Request::Accept { .. }) && self.unsynced_bytes > UNSYNCED_BYTES_MAX
+    }
 }
 
 /// The machines and their effects, while the lock is held.
@@ -104,6 +114,7 @@ impl Engine {
                 unsynced: VecDeque::new(),
                 unsynced_bytes: 0,
                 position,
+                dead: false,
             }),
             log: Mutex::new(Some(log)),
             links,
@@ -158,9 +169,7 @@ impl Engine {
     pub(super) async fn ask(&self, request: Request) -> Result<Reply, AskError> {
         let (sender, receiver) = oneshot::channel();
         let taken = self.work(|work| {
-            if matches!(request, Request::Accept { .. })
-                && work.machines.unsynced_bytes > UNSYNCED_BYTES_MAX
-            {
+            if work.machines.is_too_far_behind(&request) {
                 return false;
             }
             let token = work.machines.next_token;
@@ -184,12 +193,11 @@ impl Engine {
     /// [`AskError`].
     pub(super) async fn append(&self, records: Vec<Record>) -> Result<(), AskError> {
         let number = self.work(|work| {
-            let mut number = 0;
             for record in records {
-                number = work.machines.replica.note_foreign_record();
-                self.append_record(&mut work.machines, record);
+                let number = work.machines.replica.note_foreign_record();
+                self.append_record(&mut work.machines, number, record);
             }
-            number
+            work.machines.replica.appended()
         });
         let mut durable = self.durable.subscribe();
         durable
@@ -217,7 +225,8 @@ impl Engine {
     /// Takes note that the disk failed: nothing is acknowledged any more and the
     /// process has to end.
     pub(super) fn on_disk_failure(&self, cause: &dyn std::fmt::Display) {
-        self.fatal.send_replace(Some(Fatal(cause.to_string())));
+        self.fatal
+            .send_replace(Some(Fatal(format!("the disk failed: {cause}"))));
     }
 
     /// Ends when the disk has failed.
@@ -281,9 +290,14 @@ impl Engine {
     }
 
     fn lock(&self) -> MutexGuard<'_, Machines> {
-        // A panic under the lock is a fault of the program; going on with what
-        // the machines hold is no worse than losing them.
-        self.machines.lock().unwrap_or_else(PoisonError::into_inner)
+        self.machines.lock().unwrap_or_else(|poisoned| {
+            self.fatal.send_replace(Some(Fatal(
+                "the program panicked while it changed its state".to_owned(),
+            )));
+            let mut machines = poisoned.into_inner();
+            machines.dead = true;
+            machines
+        })
     }
 
     fn work<T>(&self, act: impl FnOnce(&mut Work<'_>) -> T) -> T {
@@ -310,7 +324,11 @@ impl Engine {
 
     fn carry_out_replica(&self, work: &mut Work<'_>, effect: ReplicaEffect) {
         match effect {
-            ReplicaEffect::Append(record) => self.append_record(&mut work.machines, record),
+            ReplicaEffect::Append(number, record) => {
+                self.append_record(&mut work.machines, number, record);
+            }
+            // What the machine believes to be durable may not be: silence.
+            ReplicaEffect::Reply(..) if work.machines.dead => {}
             ReplicaEffect::Reply(token, reply) => match work.machines.askers.remove(&token) {
                 Some(Asker::Here(call)) => {
                     let now = work.now;
@@ -335,6 +353,18 @@ impl Engine {
                 if let Some(sender) = work.machines.clients.remove(&token) {
                     drop(sender.send(result));
                 }
+            }
+            CoordinatorEffect::Send(member, call, request)
+                if member == self.me && work.machines.is_too_far_behind(&request) =>
+            {
+                let now = work.now;
+                work.machines.coordinator.unreachable(
+                    now,
+                    call,
+                    member,
+                    "the disk does not keep up",
+                    &mut work.coordinator,
+                );
             }
             CoordinatorEffect::Send(member, call, request) if member == self.me => {
                 let token = work.machines.next_token;
@@ -392,7 +422,7 @@ impl Engine {
         });
     }
 
-    fn append_record(&self, machines: &mut Machines, record: Record) {
+    fn append_record(&self, machines: &mut Machines, expected: u64, record: Record) {
         let bytes = record.encode();
         let length = bytes.len();
         let appended = match &*self.lock_log() {
@@ -400,18 +430,22 @@ impl Engine {
             None => Err(AppendRefused::Stopped),
         };
         match appended {
-            Ok(number) => {
+            Ok(number) if number == expected => {
                 machines.unsynced.push_back((number, length));
                 machines.unsynced_bytes += length;
+                return;
             }
-            // The machine has gone on as if the record were on its way; without
-            // it no answer may leave, so the node must not go on.
+            Ok(_) => self.on_disk_failure(&"records were numbered differently by the log"),
             Err(error @ (AppendRefused::Busy | AppendRefused::TooLong { .. })) => {
                 self.on_disk_failure(&error);
             }
             // The failure that stopped the writer has been reported; or the node
-            // is going down, and nobody is answered any more.
+            // is going down.
             Err(AppendRefused::Stopped) => {}
         }
+        // The machine has gone on as if the record were on its way. A later record
+        // would get its number, and a sync of that would release answers that rest
+        // on this one.
+        machines.dead = true;
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sealmoot_authn::roster::Member;
 use sealmoot_rpc::{Connection, Connector};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::message::{Reply, Request};
 use crate::proto::{NodeReport, ReplicaClient, StatusReply, StatusRequest};
@@ -163,6 +163,15 @@ async fn keep_connected(link: Arc<Link>, connector: Connector) {
             .connect(&link.member.address, CONNECT_TIMEOUT)
             .await
         {
+            // Another member at this address, this very node included, would make
+            // one replica count as two.
+            Ok(connection) if *connection.peer().key() != link.member.key => {
+                warn!(peer = %name, "another node answers at its address");
+                link.set(State::Down(
+                    "another node answers at its address".to_owned(),
+                ));
+                connection.close();
+            }
             Ok(connection) => {
                 info!(peer = %name, "connected");
                 pause = RETRY_AFTER_FIRST;

@@ -93,6 +93,12 @@ impl Gathering {
         }
     }
 
+    /// Whether this node has countersigned its list.
+    #[must_use]
+    pub fn is_countersigned(&self) -> bool {
+        self.draft.is_some()
+    }
+
     /// How many names of the call have enrolled.
     #[must_use]
     pub fn enrolled(&self) -> usize {
@@ -132,6 +138,14 @@ impl Gathering {
             .map(|member| self.countersignatures.get(&member.name).copied())
             .collect();
         draft.clone().complete(signatures?).ok()
+    }
+
+    /// Takes the countersignatures of a roster that this node knows already: a peer
+    /// may still need those of nodes that are gone.
+    pub fn add_roster(&mut self, roster: &Roster) {
+        for (member, signature) in roster.members().iter().zip(roster.countersignatures()) {
+            self.add_countersignature(&member.name, *signature);
+        }
     }
 
     /// Enrolments, to be told to a peer.

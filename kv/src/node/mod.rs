@@ -51,6 +51,8 @@ use service::{DirectoryService, EnrolmentService, ReplicaService, StoreService};
 
 /// How often a node compares its users with those of its peers.
 const RECONCILE_EVERY: Duration = Duration::from_secs(1);
+/// How long a peer may take for one portion of its users.
+const FETCH_WITHIN: Duration = Duration::from_secs(5);
 /// How long requests in progress may go on after the node was told to stop.
 const DRAIN_WITHIN: Duration = Duration::from_secs(2);
 
@@ -148,6 +150,9 @@ impl Node {
             // The same list again, and so the same signature: a peer that has not
             // formed yet may still need it.
             gathering.countersign(&opened.identity).map_err(internal)?;
+        }
+        if let Some(roster) = &opened.roster {
+            gathering.add_roster(roster);
         }
         let trust = Arc::new(Trust {
             enrolled: RwLock::new(gathering.enrolments().cloned().collect()),
@@ -402,32 +407,45 @@ async fn reconcile(cluster: std::sync::Weak<Cluster>, trust: Arc<Trust>) {
             let Ok(peer) = cluster.links.connection(member) else {
                 continue;
             };
-            let digest = trust
-                .users
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .digest();
-            let request = FetchRequest {
-                digest: digest.to_vec().into(),
-            };
-            let fetched = DirectoryClient::new(peer.connection().clone())
-                .fetch(request, RECONCILE_EVERY)
-                .await;
-            let Ok(reply) = fetched else {
-                continue;
-            };
-            let taken = service::take_records(
-                &cluster.engine,
-                &trust.users,
-                &trust.identity.root,
-                &reply.records,
-            )
-            .await;
-            match taken {
+            match reconcile_with(&cluster, &trust, &peer).await {
                 Ok(0) => {}
                 Ok(count) => info!(count, "learnt user records from a peer"),
-                Err(error) => warn!(%error, "user records of a peer refused"),
+                Err(error) => warn!(%error, "user records of a peer were not taken"),
             }
         }
+    }
+}
+
+/// Fetches what one peer has and this node lacks; returns how much that was.
+async fn reconcile_with(
+    cluster: &Cluster,
+    trust: &Trust,
+    peer: &links::Peer,
+) -> Result<u32, sealmoot_rpc::Status> {
+    let directory = DirectoryClient::new(peer.connection().clone());
+    let digest = trust
+        .users
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .digest();
+    let mut after = String::new();
+    let mut taken = 0;
+    loop {
+        let request = FetchRequest {
+            digest: digest.to_vec().into(),
+            after,
+        };
+        let reply = directory.fetch(request, FETCH_WITHIN).await?;
+        taken += service::take_records(
+            &cluster.engine,
+            &trust.users,
+            &trust.identity.root,
+            &reply.records,
+        )
+        .await?;
+        if reply.next.is_empty() {
+            return Ok(taken);
+        }
+        after = reply.next;
     }
 }

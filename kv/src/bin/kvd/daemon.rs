@@ -13,7 +13,10 @@ use std::time::{Duration, Instant};
 
 use sealmoot_authn::cli::{Code, Failure, Output};
 use sealmoot_authn::files;
+use sealmoot_kv::node::{self, OpenFailure};
 use serde_json::{Value, json};
+
+use crate::failures;
 
 /// How long a node may take until it listens.
 const LISTENING_WITHIN: Duration = Duration::from_secs(30);
@@ -102,6 +105,10 @@ pub(crate) fn join(data: &Path, name: &str, output: &Output) -> Result<(), Failu
 
 /// Starts in the background.
 pub(crate) fn start(data: &Path, output: &Output) -> Result<(), Failure> {
+    // Before the log is begun: a mistyped path must not be made.
+    if !data.join(node::IDENTITY_FILE).exists() {
+        return Err(failures::open(OpenFailure::NotInitialised(data.to_owned())));
+    }
     let mut node = Background::spawn(data)?;
     node.await_listening()?;
     let deadline = Instant::now() + NEWS_WITHIN;

@@ -73,5 +73,5 @@ pub(crate) fn verify(args: &VerifyArgs, output: &Output) -> Result<(), Failure> 
             files.join(", ")
         ),
     )
-    .hint("set the directory aside and restore the node from its peers"))
+    .hint("leave the node stopped: the others go on without it as long as they are a quorum"))
 }

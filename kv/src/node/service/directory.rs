@@ -14,8 +14,10 @@ use crate::node::Shared;
 use crate::node::engine::Engine;
 use crate::record::Record;
 
-/// Most bytes of records in one answer; the rest comes with the next.
+/// Most bytes of records in one answer; the rest is asked for by name.
 const FETCH_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Room reserved at once for records of one request.
+const RECORDS_EXPECTED: usize = 1024;
 
 /// Takes and gives signed user records.
 pub(in crate::node) struct DirectoryService(pub(in crate::node) Arc<Shared>);
@@ -53,18 +55,24 @@ impl Directory for DirectoryService {
             .users
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        let mut records = Vec::new();
-        if users.digest() != *request.digest {
-            let mut bytes = 0;
-            for record in users.records().map(UserRecord::encode) {
-                bytes += record.len();
-                if bytes > FETCH_BYTES_MAX {
-                    break;
-                }
-                records.push(Bytes::from(record));
-            }
+        let mut reply = FetchReply::default();
+        if users.digest() == *request.digest {
+            return Ok(reply);
         }
-        Ok(FetchReply { records })
+        let mut bytes = 0;
+        let mut last = String::new();
+        let after = |record: &&UserRecord| record.user().name.as_str() > request.after.as_str();
+        for record in users.records().filter(after) {
+            let encoded = record.encode();
+            if bytes > 0 && bytes + encoded.len() > FETCH_BYTES_MAX {
+                reply.next = last;
+                break;
+            }
+            bytes += encoded.len();
+            last = record.user().name.to_string();
+            reply.records.push(Bytes::from(encoded));
+        }
+        Ok(reply)
     }
 }
 
@@ -79,29 +87,37 @@ pub(in crate::node) async fn take_records(
     root: &VerifyingKey,
     records: &[Bytes],
 ) -> Result<u32, Status> {
-    let mut newer = Vec::new();
+    if records.is_empty() {
+        return Ok(0);
+    }
+    // All are believed before any is taken.
+    let mut believed = Vec::with_capacity(records.len().min(RECORDS_EXPECTED));
     for bytes in records {
-        let record = UserRecord::decode(bytes, root).map_err(|error| {
+        believed.push(UserRecord::decode(bytes, root).map_err(|error| {
             Status::new(
                 Code::PermissionDenied,
                 Execution::NotStarted,
                 error.to_string(),
             )
-        })?;
+        })?);
+    }
+    let newer: Vec<Record> = {
         let mut users = users.write().unwrap_or_else(PoisonError::into_inner);
-        if users.apply(record) {
-            newer.push(Record::User(bytes.to_vec()));
-        }
-    }
+        believed
+            .into_iter()
+            .zip(records)
+            .filter_map(|(record, bytes)| users.apply(record).then(|| Record::User(bytes.to_vec())))
+            .collect()
+    };
     let taken = u32::try_from(newer.len()).unwrap_or(u32::MAX);
-    if taken > 0 {
-        engine.append(newer).await.map_err(|error| {
-            Status::new(
-                Code::Unavailable,
-                Execution::MaybeExecuted,
-                error.to_string(),
-            )
-        })?;
-    }
+    // Also when nothing is newer: an earlier request may have brought it just now,
+    // and whoever is answered may rely on the disk.
+    engine.append(newer).await.map_err(|error| {
+        Status::new(
+            Code::Unavailable,
+            Execution::MaybeExecuted,
+            error.to_string(),
+        )
+    })?;
     Ok(taken)
 }

@@ -21,7 +21,8 @@ use crate::proto::{
     WriteReply, compare_and_set_request,
 };
 use crate::register::{
-    Change, Expectation, Operation, OperationId, Outcome, Register, VALUE_LENGTH_MAX,
+    Change, Expectation, KEY_LENGTH_MAX, Operation, OperationId, Outcome, Register,
+    VALUE_LENGTH_MAX,
 };
 use crate::wire::{Malformed, checked_key};
 
@@ -277,6 +278,9 @@ impl Store for StoreService {
         let _allowed = self.decided(&context, |user, roles| {
             decide_below(user, roles, Action::List, &request.prefix)
         })?;
+        if request.prefix.len() > KEY_LENGTH_MAX || request.after.len() > KEY_LENGTH_MAX {
+            return Err(malformed(Malformed("a prefix has at most 4096 bytes")));
+        }
         let cluster = self.cluster()?;
         let command = Command::List {
             prefix: Bytes::copy_from_slice(&request.prefix),
