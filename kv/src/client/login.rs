@@ -1,7 +1,7 @@
 //! Logging in: a password, a pinned realm, and a context at the end.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sealmoot_authn::cli::{Code, Failure};
 use sealmoot_authn::login;
@@ -11,10 +11,13 @@ use sealmoot_authn::presentation::Presentation;
 use sealmoot_authn::realm_id::RealmId;
 use sealmoot_crypto::secret::SecretBytes;
 use sealmoot_crypto::signature::SigningKey;
-use sealmoot_rpc::{Code as StatusCode, ConnectError, Connector};
+use sealmoot_rpc::{Code as StatusCode, ConnectError, Connection, Connector};
 
 use super::context::Context;
 use super::failures;
+
+/// How long is waited before a node whose cluster is forming is asked again.
+const FORMING_PAUSE: Duration = Duration::from_millis(50);
 
 /// What it takes to log in.
 pub struct LoginRequest {
@@ -38,10 +41,7 @@ pub async fn log_in(request: &LoginRequest, now_ms: u64) -> Result<Context, Fail
     let key = SigningKey::generate().map_err(Failure::internal)?;
     let pin = Arc::new(RealmPin::new(request.realm, &Presentation::Anonymous));
     let connector = Connector::new(&key, pin, super::limits()).map_err(Failure::internal)?;
-    let connection = connector
-        .connect(&request.address, request.timeout)
-        .await
-        .map_err(|error| connect_failure(&request.address, &error))?;
+    let connection = connect(&connector, request).await?;
     let node = connection
         .peer()
         .claims::<TrustedNode>()
@@ -77,6 +77,23 @@ pub async fn log_in(request: &LoginRequest, now_ms: u64) -> Result<Context, Fail
         proof,
         addresses,
     })
+}
+
+/// Connects; waits for a cluster that is just forming.
+async fn connect(connector: &Connector, request: &LoginRequest) -> Result<Connection, Failure> {
+    let deadline = Instant::now() + request.timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match connector.connect(&request.address, left).await {
+            Ok(connection) => return Ok(connection),
+            Err(ConnectError::Untrusted(refusal))
+                if refusal.code == StatusCode::Unavailable && left > FORMING_PAUSE =>
+            {
+                tokio::time::sleep(FORMING_PAUSE).await;
+            }
+            Err(error) => return Err(connect_failure(&request.address, &error)),
+        }
+    }
 }
 
 fn refused() -> Failure {

@@ -49,6 +49,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(250);
 pub struct Client {
     connector: Connector,
     addresses: Vec<String>,
+    nodes: usize,
     realm: sealmoot_authn::realm_id::RealmId,
     /// The address in use and its connection.
     current: tokio::sync::Mutex<Option<(usize, Connection)>>,
@@ -112,6 +113,7 @@ impl Client {
             } else {
                 addresses
             },
+            nodes: context.addresses.len(),
             realm: context.realm,
             current: tokio::sync::Mutex::new(None),
             preferred: AtomicU64::new(0),
@@ -226,10 +228,10 @@ impl Client {
         .await
     }
 
-    /// How many addresses the client knows.
+    /// How many nodes the cluster has, as far as the client knows.
     #[must_use]
     pub fn nodes(&self) -> usize {
-        self.addresses.len()
+        self.nodes
     }
 
     /// The realm that the client pins.

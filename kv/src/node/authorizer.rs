@@ -142,8 +142,10 @@ impl Trust {
             None => {
                 let roster = Roster::decode(bytes, &self.realm()).map_err(refuse_roster)?;
                 let own_key = self.identity.key.verifying_key();
-                if roster.member_with_key(&own_key).is_none() {
-                    return Err(foreign(&self.realm(), &self.realm()));
+                let own_call = roster.call().bytes() == self.identity.call.bytes();
+                if own_call && roster.member_with_key(&own_key).is_none() {
+                    let own_name = &self.identity.member().name;
+                    return Err(used(own_name));
                 }
                 Arc::new(roster)
             }
@@ -186,12 +188,7 @@ impl Trust {
                 .map(|known| known.body().node_key),
         };
         if known_key.is_some_and(|key| key != *candidate.key) {
-            let mut refusal = Refusal::new(
-                Code::Unauthenticated,
-                format!("another machine has enrolled as {}", body.name),
-            );
-            refusal.details = Bytes::from_static(INVITE_USED);
-            return Err(refusal);
+            return Err(used(&body.name));
         }
         // One that is known came in time, and is only late with the rest.
         let late = (self.now_ms)() >= self.identity.call.body().expires_ms;
@@ -260,6 +257,15 @@ impl Authorizer for TowardsPeers {
             }
         }
     }
+}
+
+fn used(name: &Name) -> Refusal {
+    let mut refusal = Refusal::new(
+        Code::Unauthenticated,
+        format!("another machine has enrolled as {name}"),
+    );
+    refusal.details = Bytes::from_static(INVITE_USED);
+    refusal
 }
 
 fn refuse_roster(error: RosterError) -> Refusal {

@@ -66,7 +66,9 @@ impl Shared {
             else {
                 continue;
             };
-            gathering.add_countersignature(&name, Signature::from_bytes(bytes));
+            if gathering.add_countersignature(&name, Signature::from_bytes(bytes)) {
+                self.news.send_modify(|count| *count += 1);
+            }
         }
         *self
             .trust
@@ -115,6 +117,7 @@ pub(super) async fn gather(
     let identity = &shared.trust.identity;
     let total = identity.call.body().members.len();
     let mut told = 0;
+    let mut news = shared.news.subscribe();
     loop {
         if let Some(error) = shared.refused.borrow().clone() {
             return Err(GatherFailure::Used(error.to_string()));
@@ -141,7 +144,8 @@ pub(super) async fn gather(
         }
         let formed = countersign(shared, disk, sealed)? || shared.lock().roster().is_some();
         if !formed {
-            tokio::time::sleep(ROUND_EVERY).await;
+            // The next round comes at once when a peer has told something new.
+            let _ = tokio::time::timeout(ROUND_EVERY, news.changed()).await;
         }
     }
 }

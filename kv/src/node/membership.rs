@@ -80,17 +80,20 @@ impl Gathering {
     }
 
     /// Takes a countersignature if the list is known and the signature is that of
-    /// the named node; others are ignored, they will be told again.
-    pub fn add_countersignature(&mut self, name: &Name, signature: Signature) {
+    /// the named node; others are ignored, they will be told again. Says whether
+    /// it was new.
+    pub fn add_countersignature(&mut self, name: &Name, signature: Signature) -> bool {
         let valid = self.draft.as_ref().is_some_and(|draft| {
             draft
                 .members()
                 .iter()
                 .any(|member| member.name == *name && draft.is_countersigned_by(member, &signature))
         });
-        if valid {
-            self.countersignatures.insert(name.clone(), signature);
-        }
+        valid
+            && self
+                .countersignatures
+                .insert(name.clone(), signature)
+                .is_none()
     }
 
     /// Whether this node has countersigned its list.

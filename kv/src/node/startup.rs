@@ -73,6 +73,9 @@ pub enum OpenFailure {
     /// A file beside the data could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A data file is not the node's alone, or no file at all.
+    #[error("{0}")]
+    Refused(String),
     /// The disk failed.
     #[error("{0}")]
     Disk(String),
@@ -410,7 +413,10 @@ fn read_identity<D: Disk>(disk: &D, sealed: &SealedFileKey) -> Result<Identity, 
 }
 
 fn disk_failure(error: DiskError) -> OpenFailure {
-    OpenFailure::Disk(error.to_string())
+    match error {
+        DiskError::Refused { .. } => OpenFailure::Refused(error.to_string()),
+        error => OpenFailure::Disk(error.to_string()),
+    }
 }
 
 fn create_failure(error: CreateError) -> OpenFailure {

@@ -24,6 +24,9 @@ pub(crate) fn open(error: OpenFailure) -> Failure {
         OpenFailure::Directory(_) => {
             Failure::new(Code::Config, &error).hint("chmod 700 the directory")
         }
+        OpenFailure::Refused(_) => {
+            Failure::new(Code::Config, &error).hint("chmod 600 the files of the directory")
+        }
         OpenFailure::Integrity { .. } => Failure::new(Code::Integrity, &error)
             .hint("list all damaged places with: kvd verify DIR"),
         OpenFailure::File(error) => error.into(),
