@@ -7,11 +7,11 @@
 //! A wrong password, an unknown user and a disabled user take the same path: one
 //! Argon2id comparison, one message.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use sealmoot_crypto::passphrase_box;
-use sealmoot_crypto::password::{Cost, PasswordError, PasswordRecord};
+use sealmoot_crypto::password::{Arena, Cost, PasswordError, PasswordRecord};
 use sealmoot_crypto::secret::{SecretArray, SecretBytes};
 use sealmoot_crypto::signature::{SigningKey, VerifyingKey};
 use sealmoot_rpc::bytes::Bytes;
@@ -42,6 +42,8 @@ pub struct LoginService {
     node_key: Arc<SigningKey>,
     users: SharedUsers,
     turns: Arc<Semaphore>,
+    /// One for each turn, so that memory does not depend on how many log in.
+    arenas: Arc<Mutex<Vec<Arena>>>,
     waiting: Arc<Semaphore>,
     /// Compared when there is no such user, so that the work is the same.
     nobody: PasswordRecord,
@@ -65,6 +67,7 @@ impl LoginService {
             node_key,
             users,
             turns: Arc::new(Semaphore::new(COMPARISONS_AT_ONCE)),
+            arenas: Arc::default(),
             waiting: Arc::new(Semaphore::new(COMPARISONS_WAITING_MAX)),
             nobody: PasswordRecord::hash(unguessable.expose(), Cost::OWASP)?,
             now_ms,
@@ -84,10 +87,18 @@ impl LoginService {
         let turn = turns.acquire_owned().await.map_err(|_| busy())?;
         // The permit moves into the work: a client that goes away must not make
         // room for more work than there is memory for.
+        let arenas = Arc::clone(&self.arenas);
         tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let take = || arenas.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut arena = take().pop().unwrap_or_default();
             let password = SecretBytes::new(password.to_vec());
-            record.verify(password.expose()).unwrap_or(false)
+            let matches = record
+                .verify_in(password.expose(), &mut arena)
+                .unwrap_or(false);
+            // Before the turn ends, so that there are never more than turns.
+            take().push(arena);
+            drop(turn);
+            matches
         })
         .await
         .map_err(|_| Status::new(Code::Internal, Execution::MaybeExecuted, "hashing failed"))

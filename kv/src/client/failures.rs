@@ -18,6 +18,9 @@ pub(super) enum Verdict {
     Retry(Failure),
     /// Another node may do better.
     ElseWhere(Failure),
+    /// This node does not believe the session. Its clock or its records may be the
+    /// ones that are wrong: it is the end only when all others refuse too.
+    Refused(Failure),
 }
 
 /// The details of a status; empty ones where there are none.
@@ -59,7 +62,7 @@ pub(super) fn judge_status(status: &Status, maybe_executed: bool) -> Verdict {
         Kind::Busy => Verdict::Retry(Failure::new(Code::Busy, message).nodes(nodes)),
         Kind::OutcomeUnknown => Verdict::Retry(unknown(&message, nodes)),
         Kind::OutcomeLost => Verdict::Final(unknown(&message, nodes)),
-        Kind::SessionEnded => Verdict::Final(session_ended()),
+        Kind::SessionEnded => Verdict::Refused(session_ended()),
         Kind::NotFormed => Verdict::ElseWhere(Failure::new(Code::NotInitialised, message)),
         Kind::Draining => Verdict::ElseWhere(Failure::new(Code::Draining, message)),
         Kind::Unspecified => judge_plain(status, message),
@@ -73,7 +76,7 @@ fn judge_plain(status: &Status, message: String) -> Verdict {
                 .hint("authctl check USER ACTION KEY shows the rule that decides"),
         ),
         StatusCode::InvalidArgument => Verdict::Final(Failure::usage(message)),
-        StatusCode::Unauthenticated => Verdict::Final(session_ended()),
+        StatusCode::Unauthenticated => Verdict::Refused(session_ended()),
         StatusCode::ResourceExhausted => Verdict::Retry(Failure::new(Code::Busy, message)),
         StatusCode::Unimplemented => Verdict::Final(Failure::new(
             Code::WrongState,
@@ -116,6 +119,13 @@ pub(super) fn final_connect_failure(address: &str, error: &ConnectError) -> Opti
             Failure::new(Code::WrongRealm, format!("{address}: {}", refusal.message))
                 .hint("compare with `authctl realm show`; kv help wrong_realm"),
         ),
+        _ => None,
+    }
+}
+
+/// A node that does not believe the session.
+pub(super) fn refused_session(error: &ConnectError) -> Option<Failure> {
+    match error {
         ConnectError::Refused(refusal) if refusal.code == StatusCode::Unauthenticated => {
             Some(session_ended())
         }

@@ -19,6 +19,9 @@ use super::failures;
 /// How long is waited before a node whose cluster is forming is asked again.
 const FORMING_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long is waited before a busy node is asked again.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
 /// What it takes to log in.
 pub struct LoginRequest {
     /// The pinned realm.
@@ -50,17 +53,43 @@ pub async fn log_in(request: &LoginRequest, now_ms: u64) -> Result<Context, Fail
     // A name that cannot exist is refused like one that does not, but only after
     // the node's identity is known and without asking it.
     let user: Name = request.user.parse().map_err(|_| refused())?;
-    let proof = login::log_in(
-        &connection,
-        node.roster.root(),
-        &user,
-        &request.password,
-        &key.verifying_key(),
-        now_ms,
-        request.timeout,
-    )
-    .await
-    .map_err(login_failure)?;
+    let root = node.roster.root();
+    let deadline = Instant::now() + request.timeout;
+    let proof = loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let session_key = key.verifying_key();
+        let password = &request.password;
+        let outcome = login::log_in(
+            &connection,
+            root,
+            &user,
+            password,
+            &session_key,
+            now_ms,
+            left,
+        )
+        .await;
+        match outcome {
+            Ok(proof) => break proof,
+            // Too many at once: it was not begun, so it can be asked again.
+            Err(login::LoginError::Status(status))
+                if status.code() == StatusCode::ResourceExhausted && left > BUSY_PAUSE =>
+            {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            Err(error) => return Err(login_failure(error)),
+        }
+    };
+    if proof.expires_ms <= now_ms {
+        return Err(Failure::new(
+            Code::Unauthenticated,
+            format!(
+                "{} made a session that is over already: its clock and this machine's differ",
+                node.member.name
+            ),
+        )
+        .hint("set the clocks right, or log in at another node"));
+    }
     let mut addresses: Vec<String> = node
         .roster
         .members()

@@ -86,6 +86,8 @@ struct Attempt {
     last: Option<Failure>,
     /// Whether an attempt may have been proposed.
     maybe_executed: bool,
+    /// How many nodes did not believe the session.
+    refusals: usize,
 }
 
 impl Client {
@@ -240,20 +242,22 @@ impl Client {
         self.realm
     }
 
-    /// Nodes that did not answer this client, together with what a node reports
-    /// of others.
+    /// Nodes that the answering node cannot reach.
     #[must_use]
     pub fn troubles(&self, reported: &[NodeReport]) -> Vec<NodeOutcome> {
-        let mut troubles = self
-            .silent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        for report in reported {
-            troubles.retain(|known| known.address != report.address);
-            troubles.push(failures::outcome_of(report));
-        }
-        troubles
+        reported.iter().map(failures::outcome_of).collect()
+    }
+
+    /// Addresses that this client could not connect to, and that no node reported.
+    #[must_use]
+    pub fn own_troubles(&self, reported: &[NodeReport]) -> Vec<NodeOutcome> {
+        let silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        let unreported = |known: &&NodeOutcome| {
+            reported
+                .iter()
+                .all(|report| report.address != known.address)
+        };
+        silent.iter().filter(unreported).cloned().collect()
     }
 
     async fn read<R, F>(&self, call: impl Fn(StoreClient, Duration) -> F) -> Result<R, Failure>
@@ -332,6 +336,7 @@ impl Client {
         }
         *current = None;
         let mut outcomes = Vec::new();
+        let mut refused = None;
         let first = self.preferred.load(Ordering::Relaxed) as usize;
         for offset in 0..self.addresses.len() {
             let index = (first + offset) % self.addresses.len();
@@ -348,9 +353,14 @@ impl Client {
                     if let Some(failure) = failures::final_connect_failure(address, &error) {
                         return Err(failure);
                     }
+                    refused = refused.or(failures::refused_session(&error));
                     outcomes.push(failures::unreachable(address, &error));
                 }
             }
+        }
+        // All who answered refused: nobody else will say otherwise.
+        if let Some(failure) = refused {
+            return Err(failure.nodes(outcomes));
         }
         attempt.last = Some(
             Failure::new(Code::Unreachable, "no node answered")
@@ -369,6 +379,14 @@ impl Client {
             Verdict::Final(failure) => return Err(failure),
             Verdict::Retry(failure) => attempt.last = Some(failure),
             Verdict::ElseWhere(failure) => {
+                attempt.last = Some(failure);
+                self.leave_node().await;
+            }
+            Verdict::Refused(failure) => {
+                attempt.refusals += 1;
+                if attempt.refusals >= self.addresses.len() {
+                    return Err(failure);
+                }
                 attempt.last = Some(failure);
                 self.leave_node().await;
             }
@@ -403,6 +421,7 @@ impl Client {
             pause: PAUSE_FIRST,
             last: None,
             maybe_executed: false,
+            refusals: 0,
         }
     }
 

@@ -114,7 +114,7 @@ impl Round {
                 answered: matches!(state, State::Done | State::Refused),
                 cause: match state {
                     State::Failed(cause) => cause.clone(),
-                    State::Asked => "no answer".to_owned(),
+                    State::Asked => "not waited for".to_owned(),
                     State::Spared | State::Done | State::Refused => String::new(),
                 },
             })

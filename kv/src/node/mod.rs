@@ -40,7 +40,7 @@ pub use engine::Fatal;
 pub use gather::GatherFailure;
 pub use identity::IDENTITY_FILE;
 pub use startup::{
-    Enrolled, OpenFailure, Opened, Verification, enrol, open, reads_identity, verify,
+    Enrolled, OpenFailure, Opened, PID_FILE, Verification, enrol, open, reads_identity, verify,
 };
 
 use authorizer::{TowardsPeers, Trust};

@@ -2,6 +2,7 @@
 //! damaged.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use sealmoot_authn::files::{self, FileError, Lock};
 use sealmoot_authn::invite::Invite;
@@ -25,6 +26,11 @@ use crate::log::{
 };
 use crate::record::Record;
 use crate::replica::Replay;
+
+/// Where a running node says which process it is.
+pub const PID_FILE: &str = "kvd.pid";
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A directory that was opened, ready to start.
 pub struct Opened {
@@ -127,10 +133,31 @@ pub fn enrol(
     files::make_private(directory)?;
     let lock = lock(directory)?;
     let disk = open_disk(directory)?;
-    let key_directory = key_file.parent().unwrap_or(Path::new("."));
+    let key_directory = match key_file.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
     files::ensure_directory(key_directory)?;
     let root_key = create_root_key(key_file)?;
+    let outcome = make_node(invite, &disk, &root_key, now_ms);
+    if outcome.is_err() {
+        // Nothing was sealed under it that anybody has heard of: an enrolment that
+        // failed leaves neither key nor data in the way of the next.
+        let _ = files::remove(key_file);
+        for name in files::names(directory).unwrap_or_default() {
+            let _ = files::remove(&directory.join(name));
+        }
+    }
+    drop(lock);
+    outcome.map(|()| Enrolled::Fresh)
+}
 
+fn make_node(
+    invite: &Invite,
+    disk: &DirectoryDisk,
+    root_key: &SecretArray<32>,
+    now_ms: u64,
+) -> Result<(), OpenFailure> {
     let key = SigningKey::generate()?;
     let answer = Enrolment {
         call_id: invite.call().body().id,
@@ -148,7 +175,7 @@ pub fn enrol(
     };
     let mut log = Log::create(
         disk.clone(),
-        LogKey::from_root(&root_key),
+        LogKey::from_root(root_key),
         incarnation,
         LogOptions::default(),
     )
@@ -163,14 +190,12 @@ pub fn enrol(
     }
     // Last: a directory is a node when it has this file.
     sealed_file::write(
-        &disk,
-        &SealedFileKey::from_root(&root_key),
+        disk,
+        &SealedFileKey::from_root(root_key),
         IDENTITY_FILE,
         &identity.encode(),
     )
-    .map_err(write_failure)?;
-    drop(lock);
-    Ok(Enrolled::Fresh)
+    .map_err(write_failure)
 }
 
 /// Opens a node's directory: finds its key, authenticates and replays its log.
@@ -350,9 +375,25 @@ fn take(directory: &Path) -> Result<(Lock, DirectoryDisk), OpenFailure> {
     Ok((lock, disk))
 }
 
+/// Takes the directory's lock, waiting a moment for a process that is just dying.
+///
+/// Whoever wrote `kvd.pid` is gone then, and its number may belong to anybody by
+/// now: nobody must send a signal to it.
 fn lock(directory: &Path) -> Result<Lock, OpenFailure> {
-    files::try_lock(&directory.join("lock"))?
-        .ok_or_else(|| OpenFailure::InUse(directory.to_owned()))
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    let lock = loop {
+        match files::try_lock(&directory.join("lock"))? {
+            Some(lock) => break lock,
+            None if Instant::now() >= deadline => {
+                return Err(OpenFailure::InUse(directory.to_owned()));
+            }
+            None => std::thread::sleep(LOCK_PAUSE),
+        }
+    };
+    match files::remove(&directory.join(PID_FILE)) {
+        Ok(()) | Err(FileError::Missing(_)) => Ok(lock),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn open_disk(directory: &Path) -> Result<DirectoryDisk, OpenFailure> {

@@ -39,7 +39,9 @@ fn a_node_at_another_ones_address_is_not_counted() {
     let endpoint = cluster.ports.address(0);
     for command in ["get app/x", "put app/x other", "ls app/"] {
         cluster
-            .kv(&format!("{command} --endpoints {endpoint} --timeout 1500ms"))
+            .kv(&format!(
+                "{command} --endpoints {endpoint} --timeout 1500ms"
+            ))
             .refused(7, "no_quorum")
             .saying("another node answers at its address");
     }

@@ -34,7 +34,7 @@ pub(crate) fn get(
     let key = key(args.key.as_bytes())?;
     let client = client(session, common)?;
     let reply = block_on(client.get(&key, args.consistency.into()))?;
-    warn_of(&client.troubles(&reply.troubles), client.nodes(), output);
+    warn_of(&client, &reply.troubles, output);
     if !reply.found {
         return Err(Failure::new(
             Code::NotFound,
@@ -104,7 +104,7 @@ pub(crate) fn ls(
                 .await?;
             left = left.saturating_sub(page.entries.len() as u64);
             entries.extend(page.entries);
-            troubles = client.troubles(&page.troubles);
+            troubles = page.troubles;
             if !page.more {
                 return Ok(None);
             }
@@ -114,7 +114,7 @@ pub(crate) fn ls(
             after = page.next;
         }
     })?;
-    warn_of(&troubles, client.nodes(), output);
+    warn_of(&client, &troubles, output);
     let rows: Vec<Value> = entries
         .iter()
         .map(|entry| {

@@ -1,7 +1,8 @@
 //! From the flags and the stored context to a client.
 
-use sealmoot_authn::cli::{Code, CommonArgs, Failure, NodeOutcome, Output, Places, now_ms};
+use sealmoot_authn::cli::{Code, CommonArgs, Failure, Output, Places, now_ms};
 use sealmoot_kv::client::{Client, Context, ContextError};
+use sealmoot_kv::proto::NodeReport;
 
 /// Which session is used, and where.
 #[derive(Debug, Clone, clap::Args)]
@@ -110,8 +111,15 @@ pub(crate) fn block_on<R>(work: impl Future<Output = Result<R, Failure>>) -> Res
 }
 
 /// Warns of nodes that could not be reached although the request succeeded.
-pub(crate) fn warn_of(troubles: &[NodeOutcome], nodes: usize, output: &Output) {
-    for trouble in troubles {
+pub(crate) fn warn_of(client: &Client, reported: &[NodeReport], output: &Output) {
+    let (troubles, nodes) = (client.troubles(reported), client.nodes());
+    for trouble in client.own_troubles(reported) {
+        output.warning(format!(
+            "could not connect to {} ({}); another node answered",
+            trouble.name, trouble.cause
+        ));
+    }
+    for trouble in &troubles {
         output.warning(format!(
             "{} unreachable ({}); quorum {}/{nodes}",
             trouble.name,

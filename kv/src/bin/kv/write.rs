@@ -71,7 +71,7 @@ pub(crate) fn del(
     let key = key(args.key.as_bytes())?;
     let client = client(session, common)?;
     let reply = block_on(client.write(&key, Write::Delete))?;
-    warn_of(&client.troubles(&reply.troubles), client.nodes(), output);
+    warn_of(&client, &reply.troubles, output);
     let mut data = Map::new();
     bytes_fields(&mut data, "key", &key);
     data.insert("rev".to_owned(), json!(reply.revision));
@@ -151,7 +151,7 @@ fn write(
     let started = Instant::now();
     let reply = block_on(client.write(key, change))?;
     let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
-    warn_of(&client.troubles(&reply.troubles), client.nodes(), output);
+    warn_of(&client, &reply.troubles, output);
     check(&reply)?;
     let mut data = Map::new();
     bytes_fields(&mut data, "key", key);

@@ -114,7 +114,7 @@ pub(crate) fn running(data: &Path) -> Result<Option<Pid>, Failure> {
     if !data.join("lock").exists() || files::try_lock(&data.join("lock"))?.is_some() {
         return Ok(None);
     }
-    let text = match files::read(&data.join("kvd.pid"), 32) {
+    let text = match files::read(&data.join(node::PID_FILE), 32) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
         // It has just started, or is just ending.
         Err(_) => String::new(),

@@ -21,7 +21,7 @@ use crate::failures;
 /// How long a node may take until it listens.
 const LISTENING_WITHIN: Duration = Duration::from_secs(30);
 /// How long is waited for good news that may or may not come.
-const NEWS_WITHIN: Duration = Duration::from_secs(3);
+const NEWS_WITHIN: Duration = Duration::from_millis(700);
 
 /// What the node in the background tells whoever started it, a line each.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,7 +75,7 @@ impl Event {
 }
 
 /// Joins in the background.
-pub(crate) fn join(data: &Path, name: &str, output: &Output) -> Result<(), Failure> {
+pub(crate) fn join(data: &Path, name: &str, address: &str, output: &Output) -> Result<(), Failure> {
     let mut node = Background::spawn(data)?;
     node.await_listening()?;
     let deadline = Instant::now() + NEWS_WITHIN;
@@ -90,14 +90,17 @@ pub(crate) fn join(data: &Path, name: &str, output: &Output) -> Result<(), Failu
                 }
             }
             Event::Formed | Event::Ready(..) => {
-                output.notice(format!("✓ {name} enrolled  cluster formed {0}/{0}", told.1));
+                output.notice(format!(
+                    "✓ {name} enrolled  {address}  cluster formed {0}/{0}",
+                    told.1
+                ));
                 return Ok(());
             }
             Event::Listening | Event::Failed(_) => {}
         }
     }
     output.notice(format!(
-        "✓ {name} enrolled (key made here, never sent)  {}/{}",
+        "✓ {name} enrolled (key made here, never sent)  {address}  {}/{}",
         told.0, told.1
     ));
     Ok(())

@@ -1,6 +1,7 @@
 //! The library's errors as failures of the command: the one place of the mapping.
 
 use sealmoot_authn::cli::{Code, Failure};
+use sealmoot_authn::files::FileError;
 use sealmoot_authn::invite::InviteError;
 use sealmoot_kv::node::{GatherFailure, NodeError, OpenFailure};
 
@@ -29,8 +30,18 @@ pub(crate) fn open(error: OpenFailure) -> Failure {
         }
         OpenFailure::Integrity { .. } => Failure::new(Code::Integrity, &error)
             .hint("list all damaged places with: kvd verify DIR"),
+        OpenFailure::File(FileError::Exists(ref path))
+            if path.extension().is_some_and(|ending| ending == "key") =>
+        {
+            Failure::new(Code::Exists, &error).hint(
+                "another node of this name was enrolled here: name another file with \
+                 --key-file, or delete this one if that node is gone for good",
+            )
+        }
         OpenFailure::File(error) => error.into(),
-        OpenFailure::Disk(_) | OpenFailure::Random(_) => Failure::internal(&error),
+        OpenFailure::Disk(_) => Failure::internal(&error)
+            .hint("a full disk needs room for two segments, 32 MiB, before a node can start"),
+        OpenFailure::Random(_) => Failure::internal(&error),
     }
 }
 

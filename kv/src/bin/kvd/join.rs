@@ -48,7 +48,7 @@ pub(crate) fn join(args: &JoinArgs, common: &CommonArgs, output: &Output) -> Res
         invite.check_time(cli::now_ms()).map_err(failures::invite)?;
         let name = invite.member().name.to_string();
         if args.daemonize && !args.background {
-            return daemon::join(&args.data, &name, output);
+            return daemon::join(&args.data, &name, &invite.member().address, output);
         }
         run::init_logging(common, args.background);
         let key_file = args

@@ -117,7 +117,7 @@ pub(crate) fn run(
         .enable_all()
         .build()
         .map_err(Failure::internal)?;
-    let pid_file = directory.join("kvd.pid");
+    let pid_file = directory.join(node::PID_FILE);
     let outcome = runtime.block_on(serve(opened, &pid_file, voice, formed, output));
     let _ = fs::remove_file(&pid_file);
     outcome
