@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::Duration;
 
 use sealmoot_tests::cluster::{Cluster, NAMES, invite};
@@ -330,4 +331,21 @@ fn what_others_can_read_is_refused() {
         set(&path, closed);
     }
     cluster.home.kvd("verify n1").succeeded();
+}
+
+#[test]
+fn a_stale_pid_file_endangers_nobody() {
+    let mut cluster = Cluster::form();
+    cluster.kill(&[0]);
+    let mut stranger = Command::new("sleep").arg("600").spawn().expect("a process");
+    let pid_file = cluster.home.path("n1/kvd.pid");
+    fs::write(&pid_file, format!("{}\n", stranger.id())).expect("written");
+    let stopped = cluster.home.kvd("stop --data n1");
+    cluster.home.kvd("verify n1").succeeded();
+    let alive = stranger.try_wait().expect("its state").is_none();
+    let _ = stranger.kill();
+    let _ = stranger.wait();
+    stopped.refused(10, "wrong_state");
+    assert!(alive, "another process got the signal");
+    assert!(!pid_file.exists(), "it still names a stranger");
 }

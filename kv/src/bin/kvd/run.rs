@@ -14,6 +14,9 @@ use tracing_subscriber::EnvFilter;
 use crate::daemon::{self, Event};
 use crate::{KeyArgs, failures};
 
+/// How long a node waits for a quorum before it says so.
+const SILENCE_MAX: Duration = Duration::from_secs(1);
+
 /// `kvd start`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StartArgs {
@@ -177,8 +180,17 @@ async fn serve(
     }
     if was_formed {
         // A node that may vote has heard of a quorum.
+        let patience = async {
+            tokio::time::sleep(SILENCE_MAX).await;
+            let (up, total) = node.reachable();
+            output.notice(format!(
+                "{name} listens at {address} and waits for a quorum  {up}/{total}"
+            ));
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
             () = node.within_quorum() => {}
+            () = patience => {}
             end = &mut ended => return stop(node, end).await,
             fatal = node.failed() => return Err(failures::node(fatal.into())),
         }
