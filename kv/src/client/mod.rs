@@ -77,6 +77,16 @@ pub enum Write {
     CompareAndSet(Expectation, Bytes),
 }
 
+/// Why a write has no reply.
+enum Unsent {
+    /// No node could be reached just now; nothing was sent.
+    NoNode,
+    /// No node will ever take it.
+    Final(Failure),
+    /// It was sent, or could have been; the status says which.
+    Failed(Status),
+}
+
 /// What a request needs besides the connection.
 struct Attempt {
     started: Instant,
@@ -160,11 +170,14 @@ impl Client {
                     self.note_clock(reply.clock);
                     return Ok(reply);
                 }
-                Err(Some(status)) => status,
-                // No node could be reached; nothing was sent.
-                Err(None) => {
+                Err(Unsent::Failed(status)) => status,
+                Err(Unsent::NoNode) => {
                     self.pause(&mut attempt).await?;
                     continue;
+                }
+                Err(Unsent::Final(failure)) => {
+                    attempt.last = Some(failure);
+                    return Err(attempt.final_failure());
                 }
             };
             let details = details_of(&status);
@@ -284,15 +297,11 @@ impl Client {
         key: &Bytes,
         write: &Write,
         operation: Operation,
-    ) -> Result<WriteReply, Option<Status>> {
+    ) -> Result<WriteReply, Unsent> {
         let connection = match self.connection(attempt).await {
             Ok(Some(connection)) => connection,
-            Ok(None) => return Err(None),
-            Err(failure) => {
-                attempt.last = Some(failure);
-                attempt.deadline = Instant::now();
-                return Err(None);
-            }
+            Ok(None) => return Err(Unsent::NoNode),
+            Err(failure) => return Err(Unsent::Final(failure)),
         };
         let client = StoreClient::new(connection);
         let timeout = attempt.next_timeout();
@@ -323,7 +332,7 @@ impl Client {
                 client.compare_and_set(request, timeout).await
             }
         };
-        sent.map_err(Some)
+        sent.map_err(Unsent::Failed)
     }
 
     /// A connection to some node; `None` when none answers just now.
