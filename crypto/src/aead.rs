@@ -10,13 +10,16 @@
 //! that opens under both. Where a key may come from an attacker (a passphrase, a
 //! keyset handed around) use [`crate::keyset`], which commits.
 
-use std::fmt;
+use alloc::vec::Vec;
+
+use core::fmt;
 
 use aes::Aes256;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
+use crate::backend::Backend;
+use crate::backend::aead::{AeadKey, Cipher};
 use crate::random::{self, RandomError};
 use crate::secret::SecretArray;
 
@@ -44,6 +47,7 @@ pub struct OpenError;
 
 /// A 256-bit key for records of the form `nonce(24) || ciphertext || tag(16)`.
 pub struct RecordKey {
+    backend: Backend,
     block_cipher: Aes256,
     /// CMAC's first subkey (NIST SP 800-38B), which masks the derivation blocks.
     subkey: Zeroizing<[u8; 16]>,
@@ -53,9 +57,26 @@ impl RecordKey {
     /// How many bytes longer a record is than its plaintext.
     pub const OVERHEAD: usize = NONCE_LENGTH + TAG_LENGTH;
 
-    /// The record key with these 32 bytes.
+    /// The record key with these 32 bytes, computed by the default backend.
     #[must_use]
     pub fn from_secret(secret: &SecretArray<32>) -> Self {
+        Self::from_secret_on(Backend::default(), secret)
+    }
+
+    /// The record key with these 32 bytes, computed by `backend`.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{aead::RecordKey, backend::Backend, secret::SecretArray};
+    /// let secret = SecretArray::random()?;
+    /// let mut record = RecordKey::from_secret(&secret).seal(b"block 3", b"text")?;
+    /// for backend in Backend::ALL {
+    ///     let key = RecordKey::from_secret_on(*backend, &secret);
+    ///     assert_eq!(key.open(b"block 3", &mut record.clone())?, b"text");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn from_secret_on(backend: Backend, secret: &SecretArray<32>) -> Self {
         let block_cipher = Aes256::new(&(*secret.expose()).into());
         let mut block = aes::Block::default();
         block_cipher.encrypt_block(&mut block);
@@ -68,6 +89,7 @@ impl RecordKey {
         }
         subkey[15] ^= 0x87 & carry.wrapping_neg();
         Self {
+            backend,
             block_cipher,
             subkey,
         }
@@ -121,14 +143,10 @@ impl RecordKey {
         let (key, short_nonce) = self.derive(nonce);
         let body = start + NONCE_LENGTH;
         let tag = key
-            .seal_in_place_separate_tag(
-                short_nonce,
-                Aad::from(associated_data),
-                &mut buffer[body..],
-            )
+            .seal(&short_nonce, associated_data, &mut buffer[body..])
             .map_err(|_| SealError::TooLong)?;
         buffer[start..body].copy_from_slice(nonce);
-        buffer.extend_from_slice(tag.as_ref());
+        buffer.extend_from_slice(&tag);
         Ok(())
     }
 
@@ -147,32 +165,31 @@ impl RecordKey {
         let (nonce, body) = record.split_at_mut(NONCE_LENGTH);
         let nonce: &[u8; NONCE_LENGTH] = (&*nonce).try_into().map_err(|_| OpenError)?;
         let (key, short_nonce) = self.derive(nonce);
-        key.open_in_place(short_nonce, Aad::from(associated_data), body)
+        key.open(&short_nonce, associated_data, body)
             .map_err(|_| OpenError)
     }
 
-    /// The AES-256-GCM key and nonce of one record.
-    fn derive(&self, nonce: &[u8; NONCE_LENGTH]) -> (LessSafeKey, Nonce) {
-        let mut key = Zeroizing::new([0u8; 32]);
-        for (counter, half) in [(1u8, 0usize), (2, 16)] {
-            let mut block = aes::Block::default();
+    /// The AES-256-GCM key and nonce that go with `nonce`: C2SP, XAES-256-GCM.
+    pub(crate) fn derive(&self, nonce: &[u8; NONCE_LENGTH]) -> (AeadKey, [u8; 12]) {
+        let mut blocks = [aes::Block::default(); 2];
+        for (block, counter) in blocks.iter_mut().zip([1u8, 2]) {
             block[1] = counter;
             block[2] = b'X';
             block[4..].copy_from_slice(&nonce[..12]);
             for (byte, mask) in block.iter_mut().zip(self.subkey.iter()) {
                 *byte ^= mask;
             }
-            self.block_cipher.encrypt_block(&mut block);
-            key[half..half + 16].copy_from_slice(&block);
+        }
+        self.block_cipher.encrypt_blocks(&mut blocks);
+        let mut key = Zeroizing::new([0u8; 32]);
+        for (half, block) in key.chunks_exact_mut(16).zip(&mut blocks) {
+            half.copy_from_slice(block);
+            block.zeroize();
         }
         let mut short_nonce = [0u8; 12];
         short_nonce.copy_from_slice(&nonce[12..]);
-        let key = UnboundKey::new(&AES_256_GCM, key.as_slice())
-            .expect("32 bytes are the length of an AES-256 key");
-        (
-            LessSafeKey::new(key),
-            Nonce::assume_unique_for_key(short_nonce),
-        )
+        let key = AeadKey::new(self.backend, Cipher::Aes256Gcm, &key);
+        (key, short_nonce)
     }
 }
 
@@ -184,6 +201,8 @@ impl fmt::Debug for RecordKey {
 
 #[cfg(test)]
 mod tests {
+    use std::prelude::v1::*;
+
     use super::*;
     use crate::testing::hex;
 

@@ -3,7 +3,7 @@
 //! A public key of low order makes the shared secret zero whatever the private
 //! key is: whoever sent it knows the "secret". Such an agreement is an error.
 
-use std::fmt;
+use core::fmt;
 
 use x25519_dalek as dalek;
 
@@ -86,6 +86,8 @@ impl AgreementPublic {
 
 #[cfg(test)]
 mod tests {
+    use std::prelude::v1::*;
+
     use super::*;
     use crate::testing::{hex, unhex};
 

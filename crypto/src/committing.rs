@@ -10,8 +10,8 @@
 //!      2      4  key id, big-endian
 //!      6     24  nonce
 //!     30     32  commitment: HMAC-SHA-256 by the commitment key over
-//!                bytes 0..30, length and bytes of the context, length and
-//!                bytes of the associated data (lengths: u64, little-endian)
+//!                bytes 0..30, length (u64, little-endian) and bytes of the
+//!                context, the associated data to its end
 //!     62      n  ciphertext
 //!   62+n     16  tag, over the ciphertext and bytes 0..6 and 30..62
 //! ```
@@ -19,12 +19,17 @@
 //! so a box names one key, one nonce, one context and one associated data only:
 //! a second set that opens it is a collision of HMAC-SHA-256.
 
-use std::fmt;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 
-use chacha20poly1305::aead::AeadInOut;
-use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
+use core::fmt;
+
+use chacha20::hchacha;
+use zeroize::Zeroize;
 
 use crate::aead::{NONCE_LENGTH, OpenError, RecordKey, SealError, TAG_LENGTH};
+use crate::backend::Backend;
+use crate::backend::aead::{AeadKey, Cipher};
 use crate::digest::MacKey;
 use crate::kdf;
 use crate::random;
@@ -33,10 +38,11 @@ use crate::secret::{SecretArray, SecretBytes, constant_time_equal};
 const VERSION: u8 = 1;
 const NONCE_AT: usize = 6;
 const COMMITMENT_AT: usize = NONCE_AT + NONCE_LENGTH;
-const BODY_AT: usize = COMMITMENT_AT + 32;
+/// Length of what stands before the ciphertext.
+pub(crate) const HEADER_LENGTH: usize = COMMITMENT_AT + 32;
 
 /// How many bytes longer a box is than its plaintext.
-pub(crate) const OVERHEAD: usize = BODY_AT + TAG_LENGTH;
+pub(crate) const OVERHEAD: usize = HEADER_LENGTH + TAG_LENGTH;
 
 /// The cipher that a key is for. A key is used with one cipher for its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,16 +55,14 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// The one that suits this processor.
+    ///
+    /// ```
+    /// use sealmoot_crypto::keyset::Algorithm;
+    /// assert_eq!(Algorithm::for_this_processor(), Algorithm::for_this_processor());
+    /// ```
     #[must_use]
     pub fn for_this_processor() -> Self {
-        #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
-        let has_aes =
-            std::is_x86_feature_detected!("aes") && std::is_x86_feature_detected!("pclmulqdq");
-        #[cfg(target_arch = "aarch64")]
-        let has_aes = std::arch::is_aarch64_feature_detected!("aes");
-        #[cfg(not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "aarch64")))]
-        let has_aes = false;
-        if has_aes {
+        if crate::backend::has_aes_instructions() {
             Self::Xaes256Gcm
         } else {
             Self::XChaCha20Poly1305
@@ -81,32 +85,53 @@ impl Algorithm {
     }
 }
 
-enum Cipher {
+/// A key with a 192-bit nonce, from which a key and a nonce of ring's length come.
+enum ExtendedKey {
     Xaes256Gcm(Box<RecordKey>),
-    XChaCha20Poly1305(Box<XChaCha20Poly1305>),
+    XChaCha20Poly1305(Backend, SecretArray<32>),
+}
+
+impl ExtendedKey {
+    fn derive(&self, nonce: &[u8; NONCE_LENGTH]) -> (AeadKey, [u8; 12]) {
+        match self {
+            Self::Xaes256Gcm(key) => key.derive(nonce),
+            // draft-irtf-cfrg-xchacha-03, section 2.3.
+            Self::XChaCha20Poly1305(backend, key) => {
+                let mut head = [0u8; 16];
+                head.copy_from_slice(&nonce[..16]);
+                let mut subkey = hchacha::<chacha20::R20>(key.expose().into(), &head.into());
+                let mut short_nonce = [0u8; 12];
+                short_nonce[4..].copy_from_slice(&nonce[16..]);
+                let key = AeadKey::new(*backend, Cipher::ChaCha20Poly1305, &subkey.0);
+                subkey.as_mut_slice().zeroize();
+                (key, short_nonce)
+            }
+        }
+    }
 }
 
 /// A key that seals committingly under one algorithm.
 pub(crate) struct CommittingKey {
     algorithm: Algorithm,
-    cipher: Cipher,
+    sealing: ExtendedKey,
     commitment: MacKey,
 }
 
 impl CommittingKey {
-    pub(crate) fn new(master: &SecretArray<32>, algorithm: Algorithm) -> Self {
+    pub(crate) fn new(backend: Backend, master: &SecretArray<32>, algorithm: Algorithm) -> Self {
         let sealing = kdf::derive(master.expose(), "committing seal", &[algorithm.number()]);
         let commitment = kdf::derive(master.expose(), "committing commitment", &[]);
-        let cipher = match algorithm {
-            Algorithm::Xaes256Gcm => Cipher::Xaes256Gcm(Box::new(RecordKey::from_secret(&sealing))),
-            Algorithm::XChaCha20Poly1305 => Cipher::XChaCha20Poly1305(Box::new(
-                XChaCha20Poly1305::new(&(*sealing.expose()).into()),
-            )),
+        let sealing = match algorithm {
+            Algorithm::Xaes256Gcm => {
+                let key = RecordKey::from_secret_on(backend, &sealing);
+                ExtendedKey::Xaes256Gcm(Box::new(key))
+            }
+            Algorithm::XChaCha20Poly1305 => ExtendedKey::XChaCha20Poly1305(backend, sealing),
         };
         Self {
             algorithm,
-            cipher,
-            commitment: MacKey::from_secret(&commitment),
+            sealing,
+            commitment: MacKey::from_secret_on(backend, &commitment),
         }
     }
 
@@ -117,50 +142,39 @@ impl CommittingKey {
         associated_data: &[u8],
         plaintext: &[u8],
     ) -> Result<Vec<u8>, SealError> {
-        let mut header = [0u8; BODY_AT];
-        header[0] = VERSION;
-        header[1] = self.algorithm.number();
-        header[2..NONCE_AT].copy_from_slice(&key_id.to_be_bytes());
         let mut sealed = Vec::with_capacity(plaintext.len() + OVERHEAD);
-        match &self.cipher {
-            // The record key draws the nonce, and the tag covers the commitment,
-            // which covers the nonce: seal under a nonce drawn beforehand.
-            Cipher::Xaes256Gcm(key) => {
-                let nonce: [u8; NONCE_LENGTH] = random::array()?;
-                self.finish_header(&mut header, &nonce, context, associated_data);
-                sealed.resize(NONCE_LENGTH, 0);
-                sealed.extend_from_slice(plaintext);
-                key.seal_with_nonce(&nonce, &tagged(&header), &mut sealed, 0)?;
-                sealed.splice(..NONCE_LENGTH, header);
-            }
-            Cipher::XChaCha20Poly1305(key) => {
-                let nonce: [u8; NONCE_LENGTH] = random::array()?;
-                self.finish_header(&mut header, &nonce, context, associated_data);
-                sealed.extend_from_slice(&header);
-                sealed.extend_from_slice(plaintext);
-                let tag = key
-                    .encrypt_inout_detached(
-                        &nonce.into(),
-                        &tagged(&header),
-                        (&mut sealed[BODY_AT..]).into(),
-                    )
-                    .map_err(|_| SealError::TooLong)?;
-                sealed.extend_from_slice(&tag);
-            }
-        }
+        sealed.resize(HEADER_LENGTH, 0);
+        sealed.extend_from_slice(plaintext);
+        self.seal_in_place(key_id, context, associated_data, &mut sealed, 0)?;
         Ok(sealed)
     }
 
-    fn finish_header(
+    /// Turns `buffer[start..]`, room for the header and then the plaintext, into
+    /// a box.
+    pub(crate) fn seal_in_place(
         &self,
-        header: &mut [u8; BODY_AT],
-        nonce: &[u8; NONCE_LENGTH],
+        key_id: u32,
         context: &str,
         associated_data: &[u8],
-    ) {
-        header[NONCE_AT..COMMITMENT_AT].copy_from_slice(nonce);
+        buffer: &mut Vec<u8>,
+        start: usize,
+    ) -> Result<(), SealError> {
+        let mut header = [0u8; HEADER_LENGTH];
+        header[0] = VERSION;
+        header[1] = self.algorithm.number();
+        header[2..NONCE_AT].copy_from_slice(&key_id.to_be_bytes());
+        let nonce: [u8; NONCE_LENGTH] = random::array()?;
+        header[NONCE_AT..COMMITMENT_AT].copy_from_slice(&nonce);
         let commitment = self.commit(&header[..COMMITMENT_AT], context, associated_data);
         header[COMMITMENT_AT..].copy_from_slice(&commitment);
+        let (key, short_nonce) = self.sealing.derive(&nonce);
+        let (room, text) = buffer[start..].split_at_mut(HEADER_LENGTH);
+        let tag = key
+            .seal(&short_nonce, &tagged(&header), text)
+            .map_err(|_| SealError::TooLong)?;
+        room.copy_from_slice(&header);
+        buffer.extend_from_slice(&tag);
+        Ok(())
     }
 
     pub(crate) fn open(
@@ -169,42 +183,49 @@ impl CommittingKey {
         associated_data: &[u8],
         sealed: &[u8],
     ) -> Result<SecretBytes, OpenError> {
-        let header: &[u8; BODY_AT] = sealed
-            .get(..BODY_AT)
-            .and_then(|header| header.try_into().ok())
-            .ok_or(OpenError)?;
-        if sealed.len() < OVERHEAD || header[0] != VERSION || header[1] != self.algorithm.number() {
+        let (header, body) = sealed.split_first_chunk().ok_or(OpenError)?;
+        let (key, short_nonce) = self.check_header(header, context, associated_data)?;
+        // Only what is authentic is worth memory, but its tag comes last: the
+        // copy is no longer than what the caller holds already.
+        let mut body = SecretBytes::new(body.to_vec());
+        let length = key
+            .open(&short_nonce, &tagged(header), body.expose_mut())
+            .map_err(|_| OpenError)?
+            .len();
+        body.truncate(length);
+        Ok(body)
+    }
+
+    pub(crate) fn open_in_place<'a>(
+        &self,
+        context: &str,
+        associated_data: &[u8],
+        sealed: &'a mut [u8],
+    ) -> Result<&'a mut [u8], OpenError> {
+        let (header, body) = sealed.split_first_chunk_mut().ok_or(OpenError)?;
+        let (key, short_nonce) = self.check_header(header, context, associated_data)?;
+        key.open(&short_nonce, &tagged(header), body)
+            .map_err(|_| OpenError)
+    }
+
+    /// The key and nonce of the body behind `header`, when the header commits to
+    /// this key, this context and this associated data.
+    fn check_header(
+        &self,
+        header: &[u8; HEADER_LENGTH],
+        context: &str,
+        associated_data: &[u8],
+    ) -> Result<(AeadKey, [u8; 12]), OpenError> {
+        if header[0] != VERSION || header[1] != self.algorithm.number() {
             return Err(OpenError);
         }
         let expected = self.commit(&header[..COMMITMENT_AT], context, associated_data);
         if !constant_time_equal(&expected, &header[COMMITMENT_AT..]) {
             return Err(OpenError);
         }
-        let mut body = Vec::with_capacity(sealed.len());
-        match &self.cipher {
-            Cipher::Xaes256Gcm(key) => {
-                body.extend_from_slice(&header[NONCE_AT..COMMITMENT_AT]);
-                body.extend_from_slice(&sealed[BODY_AT..]);
-                let length = key.open(&tagged(header), &mut body)?.len();
-                body.copy_within(NONCE_LENGTH..NONCE_LENGTH + length, 0);
-                body.truncate(length);
-            }
-            Cipher::XChaCha20Poly1305(key) => {
-                let (ciphertext, tag) = sealed[BODY_AT..].split_at(sealed.len() - OVERHEAD);
-                let mut nonce = [0u8; NONCE_LENGTH];
-                nonce.copy_from_slice(&header[NONCE_AT..COMMITMENT_AT]);
-                let tag: [u8; TAG_LENGTH] = tag.try_into().map_err(|_| OpenError)?;
-                body.extend_from_slice(ciphertext);
-                key.decrypt_inout_detached(
-                    &nonce.into(),
-                    &tagged(header),
-                    body.as_mut_slice().into(),
-                    &tag.into(),
-                )
-                .map_err(|_| OpenError)?;
-            }
-        }
-        Ok(SecretBytes::new(body))
+        let mut nonce = [0u8; NONCE_LENGTH];
+        nonce.copy_from_slice(&header[NONCE_AT..COMMITMENT_AT]);
+        Ok(self.sealing.derive(&nonce))
     }
 
     fn commit(&self, prefix: &[u8], context: &str, associated_data: &[u8]) -> [u8; 32] {
@@ -212,7 +233,6 @@ impl CommittingKey {
             prefix,
             &(context.len() as u64).to_le_bytes(),
             context.as_bytes(),
-            &(associated_data.len() as u64).to_le_bytes(),
             associated_data,
         ])
     }
@@ -232,8 +252,8 @@ pub(crate) fn claimed_key_id(sealed: &[u8]) -> Option<u32> {
 
 /// What the tag covers besides the ciphertext: the header without its nonce,
 /// which the cipher takes by itself.
-fn tagged(header: &[u8; BODY_AT]) -> [u8; BODY_AT - NONCE_LENGTH] {
-    let mut tagged = [0u8; BODY_AT - NONCE_LENGTH];
+fn tagged(header: &[u8; HEADER_LENGTH]) -> [u8; HEADER_LENGTH - NONCE_LENGTH] {
+    let mut tagged = [0u8; HEADER_LENGTH - NONCE_LENGTH];
     tagged[..NONCE_AT].copy_from_slice(&header[..NONCE_AT]);
     tagged[NONCE_AT..].copy_from_slice(&header[COMMITMENT_AT..]);
     tagged

@@ -1,6 +1,10 @@
-//! SHA-256 (FIPS 180-4) and HMAC-SHA-256 (RFC 2104), both by ring.
+//! SHA-256 (FIPS 180-4) by ring, and HMAC-SHA-256 (RFC 2104).
 
-use ring::{digest, hmac};
+use hmac::{Hmac, KeyInit, Mac};
+use ring::digest;
+
+use crate::backend::Backend;
+use crate::secret::SecretArray;
 
 /// SHA-256 of `bytes`.
 ///
@@ -42,25 +46,60 @@ impl Default for Sha256 {
     }
 }
 
+/// RustCrypto's HMAC by default: measured on short messages it takes three
+/// quarters of ring's time, and it wipes itself.
+enum Pads {
+    RustCrypto(Hmac<sha2::Sha256>),
+    #[cfg(feature = "aws-lc")]
+    AwsLc(aws_lc_rs::hmac::Key),
+}
+
 /// A key for HMAC-SHA-256, its pads computed once.
-pub struct MacKey(hmac::Key);
+pub struct MacKey(Pads);
 
 impl MacKey {
-    /// A key from at least 32 secret bytes.
+    /// The key with these 32 bytes, computed by the default backend.
     #[must_use]
-    pub fn from_secret(secret: &crate::secret::SecretArray<32>) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, secret.expose()))
+    pub fn from_secret(secret: &SecretArray<32>) -> Self {
+        Self::from_secret_on(Backend::default(), secret)
+    }
+
+    /// The key with these 32 bytes, computed by `backend`.
+    #[must_use]
+    pub fn from_secret_on(backend: Backend, secret: &SecretArray<32>) -> Self {
+        Self(match backend {
+            Backend::Ring => Pads::RustCrypto(
+                Hmac::new_from_slice(secret.expose()).expect("HMAC takes keys of any length"),
+            ),
+            #[cfg(feature = "aws-lc")]
+            Backend::AwsLc => {
+                use aws_lc_rs::hmac;
+                Pads::AwsLc(hmac::Key::new(hmac::HMAC_SHA256, secret.expose()))
+            }
+        })
     }
 
     /// The tag over `parts`, one after another. The caller makes the split
     /// unambiguous (fixed lengths or length prefixes).
     #[must_use]
     pub fn tag(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&self.0);
-        for part in parts {
-            context.update(part);
+        match &self.0 {
+            Pads::RustCrypto(key) => {
+                let mut context = key.clone();
+                for part in parts {
+                    context.update(part);
+                }
+                context.finalize().into_bytes().0
+            }
+            #[cfg(feature = "aws-lc")]
+            Pads::AwsLc(key) => {
+                let mut context = aws_lc_rs::hmac::Context::with_key(key);
+                for part in parts {
+                    context.update(part);
+                }
+                to_array(context.sign().as_ref())
+            }
         }
-        to_array(context.sign().as_ref())
     }
 }
 
@@ -72,6 +111,8 @@ fn to_array(bytes: &[u8]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use std::prelude::v1::*;
+
     use super::*;
     use crate::secret::SecretArray;
 

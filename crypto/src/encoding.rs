@@ -6,6 +6,8 @@
 //! signature over the value. Decoding states a maximum for every length before
 //! memory is reserved, and ends by refusing what is left over.
 
+use alloc::vec::Vec;
+
 /// Why bytes are not the canonical encoding of a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodingError {
@@ -262,7 +264,7 @@ impl<'a> Reader<'a> {
     /// [`EncodingError::NotUtf8`].
     pub fn text(&mut self, maximum: usize) -> Result<&'a str, EncodingError> {
         let offset = self.offset;
-        std::str::from_utf8(self.bytes(maximum)?).map_err(|_| EncodingError::NotUtf8 { offset })
+        core::str::from_utf8(self.bytes(maximum)?).map_err(|_| EncodingError::NotUtf8 { offset })
     }
 
     /// Ends the decoding.
@@ -279,6 +281,8 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::prelude::v1::*;
+
     use super::*;
 
     fn sample() -> Vec<u8> {

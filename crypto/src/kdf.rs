@@ -37,6 +37,8 @@ pub fn derive(secret: &[u8], context: &'static str, info: &[u8]) -> SecretArray<
 
 #[cfg(test)]
 mod tests {
+    use std::prelude::v1::*;
+
     use super::*;
     use crate::testing::{hex, unhex};
 

@@ -5,11 +5,14 @@
 //! `crypto/DESIGN.md`). Rotation is `add`, then `promote`; the old key goes on
 //! opening until it is disabled.
 
-use std::fmt;
+use alloc::vec::Vec;
+
+use core::fmt;
 
 use crate::aead::{OpenError, SealError};
+use crate::backend::Backend;
 pub use crate::committing::Algorithm;
-use crate::committing::{CommittingKey, claimed_key_id};
+use crate::committing::{self, CommittingKey, claimed_key_id};
 use crate::encoding::{EncodingError, Reader, Writer};
 use crate::random::{self, RandomError};
 use crate::secret::{SecretArray, SecretBytes};
@@ -79,8 +82,14 @@ struct Entry {
 }
 
 impl Entry {
-    fn new(id: u32, state: KeyState, algorithm: Algorithm, master: SecretArray<32>) -> Self {
-        let key = CommittingKey::new(&master, algorithm);
+    fn new(
+        backend: Backend,
+        id: u32,
+        state: KeyState,
+        algorithm: Algorithm,
+        master: SecretArray<32>,
+    ) -> Self {
+        let key = CommittingKey::new(backend, &master, algorithm);
         Self {
             id,
             state,
@@ -105,10 +114,16 @@ impl Entry {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Keyset {
+    backend: Backend,
     entries: Vec<Entry>,
 }
 
 impl Keyset {
+    /// How many bytes stand before the ciphertext in a box.
+    pub const HEADER_LENGTH: usize = committing::HEADER_LENGTH;
+    /// How many bytes longer a box is than its plaintext.
+    pub const OVERHEAD: usize = committing::OVERHEAD;
+
     /// A keyset of one fresh key, with the cipher that suits this processor.
     ///
     /// # Errors
@@ -123,10 +138,38 @@ impl Keyset {
     /// When the random source fails.
     pub fn generate_with(algorithm: Algorithm) -> Result<Self, RandomError> {
         let id = u32::from_be_bytes(random::array()?);
-        let entry = Entry::new(id, KeyState::Primary, algorithm, SecretArray::random()?);
+        let backend = Backend::default();
+        let master = SecretArray::random()?;
         Ok(Self {
-            entries: vec![entry],
+            backend,
+            entries: vec![Entry::new(
+                backend,
+                id,
+                KeyState::Primary,
+                algorithm,
+                master,
+            )],
         })
+    }
+
+    /// The same keys, computed by `backend`; boxes are the same under every backend.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{backend::Backend, keyset::Keyset};
+    /// for backend in Backend::ALL {
+    ///     let keyset = Keyset::generate()?.on(*backend);
+    ///     let sealed = keyset.seal("invoice", b"customer 7", b"42 EUR")?;
+    ///     assert_eq!(keyset.open("invoice", b"customer 7", &sealed)?.expose(), b"42 EUR");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn on(mut self, backend: Backend) -> Self {
+        self.backend = backend;
+        for entry in &mut self.entries {
+            entry.key = CommittingKey::new(backend, &entry.master, entry.algorithm);
+        }
+        self
     }
 
     /// Adds a fresh key, which opens and does not yet seal; returns its id.
@@ -145,8 +188,13 @@ impl Keyset {
         };
         let algorithm = Algorithm::for_this_processor();
         let master = SecretArray::random()?;
-        self.entries
-            .push(Entry::new(id, KeyState::PreActive, algorithm, master));
+        self.entries.push(Entry::new(
+            self.backend,
+            id,
+            KeyState::PreActive,
+            algorithm,
+            master,
+        ));
         Ok(id)
     }
 
@@ -201,14 +249,44 @@ impl Keyset {
         associated_data: &[u8],
         plaintext: &[u8],
     ) -> Result<Vec<u8>, SealError> {
-        let primary = self
-            .entries
-            .iter()
-            .find(|entry| entry.state == KeyState::Primary)
-            .expect("every constructor and every change leaves one primary key");
+        let primary = self.primary();
         primary
             .key
             .seal(primary.id, context, associated_data, plaintext)
+    }
+
+    /// Turns `buffer[start..]`, which is room of [`Keyset::HEADER_LENGTH`] bytes
+    /// and then the plaintext, into a box; the tag is appended. For callers that
+    /// keep their buffers: from a 100 KiB upwards a fresh one costs more than
+    /// the cipher.
+    ///
+    /// # Errors
+    /// [`SealError`]; the plaintext is then still plain.
+    ///
+    /// # Panics
+    /// When `buffer[start..]` is shorter than [`Keyset::HEADER_LENGTH`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::keyset::Keyset;
+    /// let keyset = Keyset::generate()?;
+    /// let mut buffer = vec![0; Keyset::HEADER_LENGTH];
+    /// buffer.extend_from_slice(b"42 EUR");
+    /// keyset.seal_in_place("invoice", b"customer 7", &mut buffer, 0)?;
+    /// let text = keyset.open_in_place("invoice", b"customer 7", &mut buffer)?;
+    /// assert_eq!(text, b"42 EUR");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn seal_in_place(
+        &self,
+        context: &str,
+        associated_data: &[u8],
+        buffer: &mut Vec<u8>,
+        start: usize,
+    ) -> Result<(), SealError> {
+        let primary = self.primary();
+        primary
+            .key
+            .seal_in_place(primary.id, context, associated_data, buffer, start)
     }
 
     /// Opens what [`Keyset::seal`] made for the same context and associated data.
@@ -221,13 +299,22 @@ impl Keyset {
         associated_data: &[u8],
         sealed: &[u8],
     ) -> Result<SecretBytes, OpenError> {
-        let id = claimed_key_id(sealed).ok_or(OpenError)?;
-        let entry = self
-            .entries
-            .iter()
-            .find(|entry| entry.id == id && entry.state != KeyState::Disabled)
-            .ok_or(OpenError)?;
-        entry.key.open(context, associated_data, sealed)
+        self.claimed(sealed)?.open(context, associated_data, sealed)
+    }
+
+    /// As [`Keyset::open`], in the place of the box: the plaintext is that part of
+    /// `sealed` that is returned, and is the caller's to wipe.
+    ///
+    /// # Errors
+    /// [`OpenError`], whatever is wrong; the content of `sealed` is then unspecified.
+    pub fn open_in_place<'a>(
+        &self,
+        context: &str,
+        associated_data: &[u8],
+        sealed: &'a mut [u8],
+    ) -> Result<&'a mut [u8], OpenError> {
+        self.claimed(sealed)?
+            .open_in_place(context, associated_data, sealed)
     }
 
     /// The keyset as bytes, keys in the clear: to be sealed before it is stored.
@@ -279,7 +366,7 @@ impl Keyset {
                     "a key id stands twice in the keyset",
                 ));
             }
-            entries.push(Entry::new(id, state, algorithm, master));
+            entries.push(Entry::new(Backend::default(), id, state, algorithm, master));
         }
         reader.finish()?;
         let primaries = entries
@@ -291,7 +378,27 @@ impl Keyset {
                 "a keyset has exactly one primary key",
             ));
         }
-        Ok(Self { entries })
+        Ok(Self {
+            backend: Backend::default(),
+            entries,
+        })
+    }
+
+    fn primary(&self) -> &Entry {
+        self.entries
+            .iter()
+            .find(|entry| entry.state == KeyState::Primary)
+            .expect("every constructor and every change leaves one primary key")
+    }
+
+    /// The key that a box names, when it may open anything.
+    fn claimed(&self, sealed: &[u8]) -> Result<&CommittingKey, OpenError> {
+        let id = claimed_key_id(sealed).ok_or(OpenError)?;
+        self.entries
+            .iter()
+            .find(|entry| entry.id == id && entry.state != KeyState::Disabled)
+            .map(|entry| &entry.key)
+            .ok_or(OpenError)
     }
 
     fn position(&self, id: u32) -> Result<usize, KeysetError> {
@@ -318,6 +425,8 @@ impl fmt::Debug for Keyset {
 
 #[cfg(test)]
 mod tests {
+    use std::prelude::v1::*;
+
     use super::*;
 
     const BOTH: [Algorithm; 2] = [Algorithm::Xaes256Gcm, Algorithm::XChaCha20Poly1305];

@@ -30,18 +30,36 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![no_std]
+
+#[macro_use]
+extern crate alloc;
+#[cfg(any(test, feature = "std"))]
+extern crate std;
+
 pub mod aead;
 pub mod agreement;
+pub mod backend;
 mod committing;
 pub mod digest;
 pub mod encoding;
+pub mod hash_chain;
+pub mod hazmat;
 pub mod kdf;
+pub mod kem;
 pub mod keyset;
+pub mod merkle;
 pub mod passphrase;
 pub mod passphrase_box;
 pub mod password;
+#[cfg(test)]
+mod published;
 pub mod random;
+pub mod rsa;
+pub mod sealed_box;
+pub mod sealed_file;
 pub mod secret;
 pub mod signature;
+pub mod stream;
 #[cfg(test)]
 mod testing;

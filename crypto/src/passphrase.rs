@@ -4,6 +4,8 @@
 //! Foundation's "long" list of 2016, 6^5 words, CC BY 3.0 US. Every word is drawn
 //! uniformly and independently, so `n` words have `n * log2(7776)` bits.
 
+use alloc::vec::Vec;
+
 use zeroize::Zeroize;
 
 use crate::random::{self, RandomError};
@@ -20,7 +22,7 @@ pub const WORDS_IN_LIST: usize = 7776;
 ///
 /// ```
 /// let passphrase = sealmoot_crypto::passphrase::generate(6)?;
-/// let text = std::str::from_utf8(passphrase.expose())?;
+/// let text = core::str::from_utf8(passphrase.expose())?;
 /// assert!(text.split('-').count() >= 6);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -47,7 +49,8 @@ pub fn generate(words: usize) -> Result<SecretBytes, RandomError> {
 /// The entropy of a passphrase of `words` words, in bits.
 #[must_use]
 pub fn entropy_bits(words: usize) -> f64 {
-    words as f64 * (WORDS_IN_LIST as f64).log2()
+    // 7776 = 6^5; `log2` itself is not in `core`.
+    words as f64 * 5.0 * 2.584_962_500_721_156
 }
 
 /// An index below `count`, uniform: values in the incomplete last cycle of the
@@ -65,6 +68,8 @@ fn uniform_index(count: usize) -> Result<usize, RandomError> {
 
 #[cfg(test)]
 mod tests {
+    use std::prelude::v1::*;
+
     use super::*;
     use std::collections::HashSet;
 

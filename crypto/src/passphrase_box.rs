@@ -15,7 +15,10 @@
 //! key, so one box cannot be made to open under many guessed passphrases at once
 //! (a partitioning oracle).
 
+use alloc::vec::Vec;
+
 use crate::aead::SealError;
+use crate::backend::Backend;
 use crate::committing::{Algorithm, CommittingKey};
 use crate::encoding::{EncodingError, Reader, Writer};
 use crate::password::{Cost, PasswordError, stretch};
@@ -125,7 +128,7 @@ pub fn open(
 
 /// The cipher of a box is fixed, so that a box made on one machine opens on any.
 fn key(master: &SecretArray<32>) -> CommittingKey {
-    CommittingKey::new(master, Algorithm::XChaCha20Poly1305)
+    CommittingKey::new(Backend::default(), master, Algorithm::XChaCha20Poly1305)
 }
 
 fn bound(header: &[u8], associated_data: &[u8]) -> Vec<u8> {
@@ -134,6 +137,8 @@ fn bound(header: &[u8], associated_data: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::prelude::v1::*;
+
     use super::*;
 
     const CHEAP: Cost = Cost {

@@ -3,7 +3,10 @@
 //! Stored parameters are capped before any memory is reserved: a record that
 //! asks for a terabyte is refused, not obeyed.
 
-use std::fmt;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use core::fmt;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use phc::{Ident, Output, ParamsString, PasswordHash, Salt};
@@ -254,6 +257,8 @@ pub fn stretch_in(
 
 #[cfg(test)]
 mod tests {
+    use std::prelude::v1::*;
+
     use super::*;
     use crate::testing::hex;
 

@@ -4,12 +4,12 @@
 //! so, not handed zeros.
 
 use rand::TryRng;
-use rand::rngs::SysRng;
+use rand::rngs::{SysError, SysRng};
 
 /// The operating system's random source failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the operating system's random source failed: {0}")]
-pub struct RandomError(String);
+pub struct RandomError(SysError);
 
 /// Fills `buffer` with random bytes.
 ///
@@ -17,9 +17,7 @@ pub struct RandomError(String);
 /// When the operating system's random source fails; the buffer's content is
 /// then unspecified and must not be used.
 pub fn fill(buffer: &mut [u8]) -> Result<(), RandomError> {
-    SysRng
-        .try_fill_bytes(buffer)
-        .map_err(|error| RandomError(error.to_string()))
+    SysRng.try_fill_bytes(buffer).map_err(RandomError)
 }
 
 /// `N` random bytes that are not a secret: a nonce, a salt, an identifier.

@@ -4,25 +4,37 @@
 //! offer neither `Clone` nor `PartialEq`: a copy has to be made on purpose and a
 //! comparison is in constant time.
 
-use std::fmt;
+use alloc::vec::Vec;
+
+use core::fmt;
 
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
 /// A secret of a length known at run time: a password, a passphrase, a plaintext.
-pub struct SecretBytes(Zeroizing<Vec<u8>>);
+pub struct SecretBytes(Vec<u8>);
 
 impl SecretBytes {
     /// Takes ownership of `bytes`; they are wiped when this value is dropped.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Zeroizing::new(bytes))
+        Self(bytes)
     }
 
     /// The bytes themselves, for the one operation that needs them.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The bytes, for the one operation that changes them in place.
+    pub(crate) fn expose_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+
+    /// Forgets all but the first `length` bytes; the rest is wiped on drop.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.0.truncate(length);
     }
 
     /// How many bytes there are.
@@ -35,6 +47,20 @@ impl SecretBytes {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// Wipes `bytes` and the room behind them, in which an earlier, longer content may
+/// have stood; as fast as memory is written, where `Vec`'s own wiping goes byte by
+/// byte.
+pub(crate) fn wipe(bytes: &mut Vec<u8>) {
+    bytes.resize(bytes.capacity(), 0);
+    bytes.as_mut_slice().zeroize();
+}
+
+impl Drop for SecretBytes {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
     }
 }
 
@@ -125,6 +151,8 @@ pub fn constant_time_equal(left: &[u8], right: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::prelude::v1::*;
+
     use super::*;
 
     #[test]

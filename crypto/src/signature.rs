@@ -6,7 +6,9 @@
 //! than one way. Signatures name the domain they were made for, so that one made
 //! for a statement can never pass for another kind of message.
 
-use std::fmt;
+use alloc::vec::Vec;
+
+use core::fmt;
 
 use ed25519_dalek as dalek;
 
@@ -261,6 +263,8 @@ fn framed(domain: &'static str, message: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::prelude::v1::*;
+
     use super::*;
     use crate::testing::{hex, unhex};
 

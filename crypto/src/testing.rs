@@ -1,5 +1,8 @@
 //! Helpers of this crate's own tests.
 
+use std::string::String;
+use std::vec::Vec;
+
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

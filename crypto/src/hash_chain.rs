@@ -1,0 +1,1 @@
+//! A keyed chain over records: none is changed, dropped or moved unseen.

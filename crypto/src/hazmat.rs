@@ -1,0 +1,1 @@
+//! The door through which raw keys come and go.

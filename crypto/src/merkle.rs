@@ -1,0 +1,1 @@
+//! Merkle trees with proofs of inclusion and consistency (RFC 9162).

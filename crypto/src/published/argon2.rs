@@ -1,0 +1,1 @@
+//! Argon2id against RFC 9106.

@@ -1,0 +1,1 @@
+//! HPKE against RFC 9180 and X-Wing against its draft.

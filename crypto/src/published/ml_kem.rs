@@ -1,0 +1,1 @@
+//! ML-KEM-768 against Wycheproof.

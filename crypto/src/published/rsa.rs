@@ -1,0 +1,1 @@
+//! RSA signatures against Wycheproof.

@@ -1,0 +1,1 @@
+//! X25519 against Wycheproof and RFC 7748.

@@ -1,0 +1,1 @@
+//! Files sealed to passphrases, keysets and public keys, one or many.

@@ -1,0 +1,1 @@
+//! Long messages sealed in chunks: bounded memory, seek, nothing released unchecked.
