@@ -1,0 +1,63 @@
+//! What must hold of every decoder, for whatever bytes.
+//!
+//! A decoder here is anything that takes bytes from outside. Each has samples that
+//! it accepts and one check: it never panics, never asks for more memory than its
+//! limits, and when it accepts, what it read encodes to the same bytes again. Of a
+//! decoder that authenticates, nothing but what was sealed is accepted.
+//!
+//! `tests/every_decoder.rs` runs the checks on samples flipped, cut and spliced, on
+//! stable Rust; `tests/fuzz` hands the same checks to a coverage-guided fuzzer.
+//!
+//! ```
+//! for decoder in sealmoot_decoders::ALL {
+//!     for sample in (decoder.samples)() {
+//!         assert_eq!((decoder.check)(&sample), sealmoot_decoders::Outcome::Accepted);
+//!     }
+//! }
+//! ```
+
+mod crypto;
+
+pub use crypto::ALL;
+
+/// What a decoder made of some bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// They are a value, and encode to themselves.
+    Accepted,
+    /// They are not.
+    Refused,
+}
+
+impl Outcome {
+    fn of<T, E>(result: &Result<T, E>) -> Self {
+        if result.is_ok() {
+            Self::Accepted
+        } else {
+            Self::Refused
+        }
+    }
+}
+
+/// One decoder under test.
+pub struct Decoder {
+    /// Its name, that of its fuzz target.
+    pub name: &'static str,
+    /// Whether it takes only what a key holder made: any changed sample is refused.
+    pub authenticates: bool,
+    /// Encodings that it accepts, made with fixed keys.
+    pub samples: fn() -> Vec<Vec<u8>>,
+    /// Decodes, and asserts what must hold.
+    pub check: fn(&[u8]) -> Outcome,
+}
+
+/// The decoder of this name.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn named(name: &str) -> &'static Decoder {
+    ALL.iter()
+        .find(|decoder| decoder.name == name)
+        .expect("a decoder of this name")
+}

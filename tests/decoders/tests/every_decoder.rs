@@ -1,0 +1,151 @@
+//! Every decoder's check, on samples whole, flipped, cut, extended and spliced, and
+//! on noise. The volume is a fuzzer's; this is the share that runs on stable Rust.
+
+use sealmoot_crypto::random;
+use sealmoot_decoders::{ALL, Decoder, Outcome};
+
+/// Most bits of one sample that are flipped, one after another; of a longer sample
+/// every n-th.
+const FLIPS_MAX: usize = 4_096;
+/// Changed samples of each decoder made at random.
+const MUTATIONS: u32 = 2_000;
+
+#[test]
+fn samples_are_accepted() {
+    for decoder in ALL {
+        for sample in (decoder.samples)() {
+            let outcome = (decoder.check)(&sample);
+            assert_eq!(outcome, Outcome::Accepted, "{}", decoder.name);
+        }
+    }
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    for decoder in ALL {
+        for sample in (decoder.samples)() {
+            let step = 1 + sample.len() / FLIPS_MAX;
+            for length in (0..sample.len()).step_by(step) {
+                let outcome = (decoder.check)(&sample[..length]);
+                assert_eq!(
+                    outcome,
+                    Outcome::Refused,
+                    "{} cut to {length}",
+                    decoder.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn trailing_bytes_are_refused() {
+    for decoder in ALL {
+        for mut sample in (decoder.samples)() {
+            for byte in [0, b'A', 0xff] {
+                sample.push(byte);
+                let outcome = (decoder.check)(&sample);
+                assert_eq!(outcome, Outcome::Refused, "{} and {byte}", decoder.name);
+                sample.pop();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_is_refused_or_means_another_value() {
+    for decoder in ALL {
+        let mut flips = 0;
+        for mut sample in (decoder.samples)() {
+            let bits = sample.len() * 8;
+            for bit in (0..bits).step_by(1 + bits / FLIPS_MAX) {
+                sample[bit / 8] ^= 1 << (bit % 8);
+                let outcome = (decoder.check)(&sample);
+                assert!(
+                    outcome == Outcome::Refused || !decoder.authenticates,
+                    "{} accepted bit {bit} flipped",
+                    decoder.name
+                );
+                sample[bit / 8] ^= 1 << (bit % 8);
+                flips += 1;
+            }
+        }
+        println!("{}: {flips} flips", decoder.name);
+    }
+}
+
+#[test]
+fn noise_and_splices_are_refused_or_mean_another_value() {
+    let seed: u64 = u64::from_le_bytes(random::array().expect("random"));
+    println!("seed {seed:#x}");
+    let mut generator = SplitMix(seed);
+    for decoder in ALL {
+        let samples = (decoder.samples)();
+        for _ in 0..MUTATIONS {
+            let mutated = mutate(&mut generator, &samples);
+            if samples.contains(&mutated) {
+                continue;
+            }
+            check_mutated(decoder, &mutated, seed);
+        }
+    }
+}
+
+fn check_mutated(decoder: &Decoder, mutated: &[u8], seed: u64) {
+    let outcome = (decoder.check)(mutated);
+    assert!(
+        outcome == Outcome::Refused || !decoder.authenticates,
+        "{} accepted {mutated:02x?}, seed {seed:#x}",
+        decoder.name
+    );
+}
+
+/// A sample with a few bytes changed, moved, cut out or put in, or noise.
+fn mutate(generator: &mut SplitMix, samples: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = samples[generator.below(samples.len())].clone();
+    if generator.below(8) == 0 {
+        bytes = (0..generator.below(200))
+            .map(|_| generator.byte())
+            .collect();
+    }
+    for _ in 0..=generator.below(3) {
+        let at = generator.below(bytes.len() + 1);
+        match generator.below(5) {
+            0 if at < bytes.len() => bytes[at] = generator.byte(),
+            1 if at < bytes.len() => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][generator.below(5)],
+            2 => bytes.insert(at, generator.byte()),
+            3 => {
+                let end = at + generator.below(bytes.len() - at + 1);
+                bytes.drain(at..end);
+            }
+            _ => {
+                let other = &samples[generator.below(samples.len())];
+                let from = generator.below(other.len() + 1);
+                bytes.truncate(at);
+                bytes.extend_from_slice(&other[from..]);
+            }
+        }
+    }
+    bytes
+}
+
+/// Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014).
+struct SplitMix(u64);
+
+impl SplitMix {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.next() as u8
+    }
+}
