@@ -98,6 +98,13 @@ impl SigningKey {
         use dalek::Signer;
         Signature(self.0.sign(&framed(domain, message)).to_bytes())
     }
+
+    /// Ed25519 over `message` itself, without a domain.
+    #[cfg(test)]
+    pub(crate) fn sign_unframed(&self, message: &[u8]) -> Signature {
+        use dalek::Signer;
+        Signature(self.0.sign(message).to_bytes())
+    }
 }
 
 impl fmt::Debug for SigningKey {
@@ -180,9 +187,20 @@ impl VerifyingKey {
         message: &[u8],
         signature: &Signature,
     ) -> Result<(), BadSignature> {
+        self.verify_unframed(&framed(domain, message), signature)
+    }
+
+    /// Verifies an Ed25519 signature over `message` itself (RFC 8032 section 5.1.7),
+    /// strictly: `S` below the group's order, `R` canonical and not of small order,
+    /// and `[S]B = R + [k]A` without the cofactor. The one place that verifies.
+    pub(crate) fn verify_unframed(
+        &self,
+        message: &[u8],
+        signature: &Signature,
+    ) -> Result<(), BadSignature> {
         let signature = dalek::Signature::from_bytes(&signature.0);
         self.0
-            .verify_strict(&framed(domain, message), &signature)
+            .verify_strict(message, &signature)
             .map_err(|_| BadSignature)
     }
 }
