@@ -130,6 +130,11 @@ impl AgreementKey {
             }
         }
     }
+
+    /// The 32 bytes, as they came: for [`crate::hazmat`].
+    pub(crate) fn to_secret(&self) -> SecretArray<32> {
+        SecretArray::from_bytes(self.0.to_bytes())
+    }
 }
 
 impl fmt::Debug for AgreementKey {

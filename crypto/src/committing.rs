@@ -95,19 +95,26 @@ impl ExtendedKey {
     fn derive(&self, nonce: &[u8; NONCE_LENGTH]) -> (AeadKey, [u8; 12]) {
         match self {
             Self::Xaes256Gcm(key) => key.derive(nonce),
-            // draft-irtf-cfrg-xchacha-03, section 2.3.
-            Self::XChaCha20Poly1305(backend, key) => {
-                let mut head = [0u8; 16];
-                head.copy_from_slice(&nonce[..16]);
-                let mut subkey = hchacha::<chacha20::R20>(key.expose().into(), &head.into());
-                let mut short_nonce = [0u8; 12];
-                short_nonce[4..].copy_from_slice(&nonce[16..]);
-                let key = AeadKey::new(*backend, Cipher::ChaCha20Poly1305, &subkey.0);
-                subkey.as_mut_slice().zeroize();
-                (key, short_nonce)
-            }
+            Self::XChaCha20Poly1305(backend, key) => derive_xchacha(*backend, key, nonce),
         }
     }
+}
+
+/// The ChaCha20-Poly1305 key and nonce that make XChaCha20-Poly1305 of `key` and
+/// `nonce`: draft-irtf-cfrg-xchacha-03, section 2.3.
+pub(crate) fn derive_xchacha(
+    backend: Backend,
+    key: &SecretArray<32>,
+    nonce: &[u8; NONCE_LENGTH],
+) -> (AeadKey, [u8; 12]) {
+    let mut head = [0u8; 16];
+    head.copy_from_slice(&nonce[..16]);
+    let mut subkey = hchacha::<chacha20::R20>(key.expose().into(), &head.into());
+    let mut short_nonce = [0u8; 12];
+    short_nonce[4..].copy_from_slice(&nonce[16..]);
+    let key = AeadKey::new(backend, Cipher::ChaCha20Poly1305, &subkey.0);
+    subkey.as_mut_slice().zeroize();
+    (key, short_nonce)
 }
 
 /// A key that seals committingly under one algorithm.

@@ -415,6 +415,24 @@ impl Keyset {
         }
         Ok(position)
     }
+
+    /// Takes in a key that was made elsewhere, as pre-active: for [`crate::hazmat`],
+    /// which has checked that there is room and that the id is free.
+    pub(crate) fn push_imported(&mut self, id: u32, algorithm: Algorithm, master: SecretArray<32>) {
+        self.entries.push(Entry::new(
+            self.backend,
+            id,
+            KeyState::PreActive,
+            algorithm,
+            master,
+        ));
+    }
+
+    /// The algorithm and the bytes of key `id`: for [`crate::hazmat`].
+    pub(crate) fn exported(&self, id: u32) -> Result<(Algorithm, &SecretArray<32>), KeysetError> {
+        let entry = &self.entries[self.position(id)?];
+        Ok((entry.algorithm, &entry.master))
+    }
 }
 
 impl fmt::Debug for Keyset {

@@ -99,8 +99,7 @@ impl SigningKey {
         Signature(self.0.sign(&framed(domain, message)).to_bytes())
     }
 
-    /// Ed25519 over `message` itself, without a domain.
-    #[cfg(test)]
+    /// Ed25519 over `message` alone: for [`crate::hazmat`].
     pub(crate) fn sign_unframed(&self, message: &[u8]) -> Signature {
         use dalek::Signer;
         Signature(self.0.sign(message).to_bytes())
