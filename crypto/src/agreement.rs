@@ -23,8 +23,9 @@ pub struct AgreementKey(Key);
 
 enum Key {
     Dalek(dalek::StaticSecret),
+    /// With the bytes that it was made from, which AWS-LC does not hand out.
     #[cfg(feature = "aws-lc")]
-    AwsLc(aws_lc_rs::agreement::PrivateKey),
+    AwsLc(aws_lc_rs::agreement::PrivateKey, SecretArray<32>),
 }
 
 impl AgreementKey {
@@ -70,10 +71,11 @@ impl AgreementKey {
             #[cfg(feature = "aws-lc")]
             Backend::AwsLc => {
                 use aws_lc_rs::agreement::{PrivateKey, X25519};
-                Key::AwsLc(
-                    PrivateKey::from_private_key(&X25519, bytes.expose())
-                        .expect("any 32 bytes are an X25519 key"),
-                )
+                let key = PrivateKey::from_private_key(&X25519, bytes.expose())
+                    .expect("any 32 bytes are an X25519 key");
+                let mut kept = SecretArray::from_bytes([0; 32]);
+                kept.expose_mut().copy_from_slice(bytes.expose());
+                Key::AwsLc(key, kept)
             }
         })
     }
@@ -84,7 +86,7 @@ impl AgreementKey {
         AgreementPublic(match &self.0 {
             Key::Dalek(key) => dalek::PublicKey::from(key).to_bytes(),
             #[cfg(feature = "aws-lc")]
-            Key::AwsLc(key) => {
+            Key::AwsLc(key, _) => {
                 let public = key
                     .compute_public_key()
                     .expect("every X25519 key has a public half");
@@ -117,7 +119,7 @@ impl AgreementKey {
                 Ok(SecretArray::from_bytes(shared.to_bytes()))
             }
             #[cfg(feature = "aws-lc")]
-            Key::AwsLc(key) => {
+            Key::AwsLc(key, _) => {
                 use aws_lc_rs::agreement::{UnparsedPublicKey, X25519, agree};
                 // AWS-LC itself fails when the result is zero; seen again here, so
                 // that another release cannot change it unnoticed.
@@ -133,7 +135,13 @@ impl AgreementKey {
 
     /// The 32 bytes, as they came: for [`crate::hazmat`].
     pub(crate) fn to_secret(&self) -> SecretArray<32> {
-        SecretArray::from_bytes(self.0.to_bytes())
+        let mut bytes = SecretArray::from_bytes([0; 32]);
+        bytes.expose_mut().copy_from_slice(match &self.0 {
+            Key::Dalek(key) => key.as_bytes(),
+            #[cfg(feature = "aws-lc")]
+            Key::AwsLc(_, kept) => kept.expose(),
+        });
+        bytes
     }
 }
 

@@ -122,7 +122,6 @@ impl DecapsulationKey {
     }
 
     /// The seed `d || z`, for storing the key sealed.
-    #[allow(dead_code, reason = "for doors that store keys")]
     pub(crate) fn to_seed(&self) -> SecretArray<SEED_LENGTH> {
         let mut copy = self.key.to_seed().expect("made from a seed");
         let seed = SecretArray::from_slice(&copy).expect("a seed has 64 bytes");

@@ -29,6 +29,13 @@ pub(crate) enum Cipher {
     ChaCha20Poly1305,
 }
 
+#[cfg_attr(
+    feature = "aws-lc",
+    expect(
+        clippy::large_enum_variant,
+        reason = "keysets make one for every message, where an allocation would show"
+    )
+)]
 enum Key {
     Ring(ring::aead::LessSafeKey),
     #[cfg(feature = "aws-lc")]

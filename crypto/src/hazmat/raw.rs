@@ -6,21 +6,26 @@
 
 use crate::aead::RecordKey;
 use crate::agreement::AgreementKey;
+use crate::backend::Backend;
+use crate::kem::DecapsulationKey;
 use crate::keyset::{Algorithm, KEYS_MAX, Keyset, KeysetError};
 use crate::random::{self, RandomError};
-use crate::secret::SecretArray;
+use crate::sealed_box::{Kem, PrivateKey};
+use crate::secret::{SecretArray, SecretBytes};
 use crate::signature::SigningKey;
 
-/// Length of every raw key in bytes.
+/// Length of every raw key but that of ML-KEM, in bytes.
 pub const KEY_LENGTH: usize = 32;
 
 /// Why bytes were not taken for a key; the keyset, where there is one, is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum RawKeyError {
-    /// The length is not [`KEY_LENGTH`]. A longer key is not cut and a shorter one
+    /// The length is not that of such a key. A longer key is not cut and a shorter one
     /// not filled up: either would be another key than the one that was meant.
-    #[error("a key has {KEY_LENGTH} bytes, not {length}")]
+    #[error("such a key has {expected} bytes, not {length}")]
     WrongLength {
+        /// How many bytes such a key has.
+        expected: usize,
         /// How many bytes came.
         length: usize,
     },
@@ -50,12 +55,7 @@ pub enum RawKeyError {
 /// assert!(raw::import_secret(&[0; 32]).is_err());
 /// ```
 pub fn import_secret(bytes: &[u8]) -> Result<SecretArray<KEY_LENGTH>, RawKeyError> {
-    let length = bytes.len();
-    let secret = SecretArray::from_slice(bytes).ok_or(RawKeyError::WrongLength { length })?;
-    if secret.same_as(&SecretArray::from_bytes([0; KEY_LENGTH])) {
-        return Err(RawKeyError::AllZero);
-    }
-    Ok(secret)
+    import_array(bytes)
 }
 
 /// The record key (XAES-256-GCM) with these bytes. They must not be an AES-256-GCM
@@ -116,6 +116,53 @@ pub fn import_signing_key(bytes: &[u8]) -> Result<SigningKey, RawKeyError> {
 /// The seed of an Ed25519 private key.
 #[must_use]
 pub fn export_signing_key(key: &SigningKey) -> SecretArray<KEY_LENGTH> {
+    key.to_seed()
+}
+
+/// The private key for sealed boxes with these bytes: an X25519 scalar, or an X-Wing
+/// seed.
+///
+/// # Errors
+/// [`RawKeyError::WrongLength`], [`RawKeyError::AllZero`].
+///
+/// ```
+/// use sealmoot_crypto::hazmat::raw;
+/// use sealmoot_crypto::sealed_box::Kem;
+/// let key = raw::import_box_key(Kem::XWing, &[7; 32])?;
+/// assert_eq!(raw::export_box_key(&key).expose(), &[7; 32]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn import_box_key(kem: Kem, bytes: &[u8]) -> Result<PrivateKey, RawKeyError> {
+    let secret = import_secret(bytes)?;
+    Ok(PrivateKey::from_secret_bytes(kem, secret.expose())
+        .expect("both KEMs take any 32 bytes for a private key"))
+}
+
+/// The bytes of a private key for sealed boxes. An X25519 scalar comes clamped.
+#[must_use]
+pub fn export_box_key(key: &PrivateKey) -> SecretBytes {
+    key.to_secret_bytes()
+}
+
+/// The ML-KEM-768 private key with this 64-byte seed (FIPS 203: `d`, then `z`).
+///
+/// # Errors
+/// [`RawKeyError::WrongLength`], [`RawKeyError::AllZero`].
+///
+/// ```
+/// use sealmoot_crypto::hazmat::raw;
+/// let key = raw::import_decapsulation_key(&[7; 64])?;
+/// assert_eq!(raw::export_decapsulation_key(&key).expose(), &[7; 64]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn import_decapsulation_key(seed: &[u8]) -> Result<DecapsulationKey, RawKeyError> {
+    let seed = import_array(seed)?;
+    Ok(DecapsulationKey::from_seed_on(Backend::default(), &seed))
+}
+
+/// The seed of an ML-KEM-768 private key.
+#[must_use]
+pub fn export_decapsulation_key(key: &DecapsulationKey) -> SecretArray<64> {
     key.to_seed()
 }
 
@@ -188,6 +235,17 @@ pub fn export_keyset_key(
     Ok((algorithm, copy))
 }
 
+fn import_array<const N: usize>(bytes: &[u8]) -> Result<SecretArray<N>, RawKeyError> {
+    let secret = SecretArray::from_slice(bytes).ok_or(RawKeyError::WrongLength {
+        expected: N,
+        length: bytes.len(),
+    })?;
+    if secret.same_as(&SecretArray::from_bytes([0; N])) {
+        return Err(RawKeyError::AllZero);
+    }
+    Ok(secret)
+}
+
 #[cfg(test)]
 mod tests {
     use std::prelude::v1::*;
@@ -201,7 +259,7 @@ mod tests {
             let bytes = vec![7; length];
             let refused = |error: Option<RawKeyError>| {
                 assert!(
-                    matches!(error, Some(RawKeyError::WrongLength { length: told }) if told == length)
+                    matches!(error, Some(RawKeyError::WrongLength { expected: KEY_LENGTH, length: told }) if told == length)
                 );
             };
             refused(import_secret(&bytes).err());

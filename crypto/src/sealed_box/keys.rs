@@ -147,7 +147,6 @@ impl PrivateKey {
     }
 
     /// The 32 bytes that [`PrivateKey::from_secret_bytes`] takes.
-    #[allow(dead_code, reason = "for doors that store keys")]
     pub(crate) fn to_secret_bytes(&self) -> SecretBytes {
         let mut bytes = vec![0u8; PRIVATE_KEY_LENGTH];
         match &self.0 {
