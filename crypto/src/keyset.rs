@@ -2,8 +2,11 @@
 //!
 //! Callers pass no nonce and choose no cipher. Every box names its key and
 //! commits to key, nonce, context and associated data (format in
-//! `crypto/DESIGN.md`). Rotation is `add`, then `promote`; the old key goes on
-//! opening until it is disabled.
+//! `crypto/DESIGN.md`). Rotation is `rotate`, or `add`, and `promote` once every holder
+//! of the keyset has the new key; the old key goes on opening until it is disabled.
+//! A keyset is stored sealed: `seal_to`, `open_from`.
+
+mod at_rest;
 
 use alloc::vec::Vec;
 
@@ -65,6 +68,9 @@ pub enum KeysetError {
     /// The primary key can only be replaced by promoting another.
     #[error("key {0:08x} is the primary; promote another first")]
     IsPrimary(u32),
+    /// Only a disabled key can be enabled.
+    #[error("key {0:08x} is not disabled")]
+    NotDisabled(u32),
     /// There are [`KEYS_MAX`] keys already.
     #[error("the keyset is full ({KEYS_MAX} keys)")]
     Full,
@@ -107,8 +113,7 @@ impl Entry {
 /// let mut keyset = Keyset::generate()?;
 /// let old = keyset.seal("invoice", b"customer 7", b"42 EUR")?;
 ///
-/// let new = keyset.add()?;      // rotate
-/// keyset.promote(new)?;
+/// keyset.rotate()?;
 /// let text = keyset.open("invoice", b"customer 7", &old)?;
 /// assert_eq!(text.expose(), b"42 EUR");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -213,6 +218,28 @@ impl Keyset {
         Ok(())
     }
 
+    /// Adds a fresh key and makes it the one that seals; returns its id. For a keyset
+    /// with one holder: with several, [`Keyset::add`] the key, let all of them have it,
+    /// then [`Keyset::promote`] it, or boxes are made that some cannot open yet.
+    ///
+    /// # Errors
+    /// [`KeysetError::Full`], [`KeysetError::Random`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::keyset::Keyset;
+    /// let mut keyset = Keyset::generate()?;
+    /// let old = keyset.seal("invoice", b"customer 7", b"42 EUR")?;
+    /// let new = keyset.rotate()?;
+    /// assert_eq!(keyset.keys().count(), 2);
+    /// assert!(keyset.open("invoice", b"customer 7", &old).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn rotate(&mut self) -> Result<u32, KeysetError> {
+        let id = self.add()?;
+        self.promote(id)?;
+        Ok(id)
+    }
+
     /// Stops key `id` from opening anything.
     ///
     /// # Errors
@@ -220,6 +247,34 @@ impl Keyset {
     pub fn disable(&mut self, id: u32) -> Result<(), KeysetError> {
         let position = self.secondary(id)?;
         self.entries[position].state = KeyState::Disabled;
+        Ok(())
+    }
+
+    /// Lets the disabled key `id` open again what it sealed.
+    ///
+    /// # Errors
+    /// [`KeysetError::NoSuchKey`], [`KeysetError::NotDisabled`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::keyset::{KeyState, Keyset};
+    /// let mut keyset = Keyset::generate()?;
+    /// let (first, _) = keyset.keys().next().expect("one key");
+    /// let old = keyset.seal("invoice", b"customer 7", b"42 EUR")?;
+    /// keyset.rotate()?;
+    /// keyset.disable(first)?;
+    /// assert!(keyset.open("invoice", b"customer 7", &old).is_err());
+    /// keyset.enable(first)?;
+    /// assert!(keyset.open("invoice", b"customer 7", &old).is_ok());
+    /// assert!(keyset.keys().any(|key| key == (first, KeyState::DecryptOnly)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn enable(&mut self, id: u32) -> Result<(), KeysetError> {
+        let position = self.position(id)?;
+        let entry = &mut self.entries[position];
+        if entry.state != KeyState::Disabled {
+            return Err(KeysetError::NotDisabled(id));
+        }
+        entry.state = KeyState::DecryptOnly;
         Ok(())
     }
 
@@ -360,7 +415,9 @@ impl Keyset {
                 what: "algorithm",
                 value: u64::from(algorithm),
             })?;
-            let master = SecretArray::from_bytes(reader.array()?);
+            // Straight into what wipes itself: `Reader::array` would leave a copy.
+            let master =
+                SecretArray::from_slice(reader.fixed(32)?).expect("32 bytes were asked for");
             if entries.iter().any(|entry| entry.id == id) {
                 return Err(EncodingError::Invalid(
                     "a key id stands twice in the keyset",
@@ -505,11 +562,43 @@ mod tests {
         keyset.disable(first).expect("disabled");
         assert!(keyset.open("t", b"", &old).is_err());
         assert!(keyset.open("t", b"", &new).is_ok());
+        keyset.enable(first).expect("enabled");
+        assert!(keyset.open("t", b"", &old).is_ok());
+        let states: Vec<KeyState> = keyset.keys().map(|(_, state)| state).collect();
+        assert_eq!(states, [KeyState::DecryptOnly, KeyState::Primary]);
         keyset.destroy(first).expect("destroyed");
         assert!(matches!(
             keyset.promote(first),
             Err(KeysetError::NoSuchKey(_))
         ));
+    }
+
+    #[test]
+    fn only_a_disabled_key_is_enabled() {
+        let mut keyset = Keyset::generate().expect("random");
+        let (primary, _) = keyset.keys().next().expect("one key");
+        let added = keyset.add().expect("added");
+        for id in [primary, added] {
+            assert!(matches!(
+                keyset.enable(id),
+                Err(KeysetError::NotDisabled(refused)) if refused == id
+            ));
+        }
+        assert!(matches!(
+            keyset.enable(primary.wrapping_add(1).max(added.wrapping_add(1))),
+            Err(KeysetError::NoSuchKey(_))
+        ));
+    }
+
+    #[test]
+    fn a_full_keyset_is_not_rotated() {
+        let mut keyset = Keyset::generate().expect("random");
+        for _ in 1..KEYS_MAX {
+            keyset.add().expect("added");
+        }
+        let before: Vec<_> = keyset.keys().collect();
+        assert!(matches!(keyset.rotate(), Err(KeysetError::Full)));
+        assert_eq!(keyset.keys().collect::<Vec<_>>(), before);
     }
 
     #[test]

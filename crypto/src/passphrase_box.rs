@@ -27,7 +27,8 @@ use crate::secret::{SecretArray, SecretBytes};
 
 const MAGIC: &[u8; 4] = b"SMPB";
 const VERSION: u16 = 1;
-const HEADER_LENGTH: usize = 34;
+/// Length of what stands before the committing box.
+pub(crate) const HEADER_LENGTH: usize = 34;
 
 /// Why a passphrase box was not made.
 #[derive(Debug, thiserror::Error)]
@@ -101,29 +102,37 @@ pub fn open(
     associated_data: &[u8],
     sealed: &[u8],
 ) -> Result<SecretBytes, BoxOpenError> {
+    let (cost, salt) = read_header(sealed)?;
+    let (header, body) = sealed.split_at(HEADER_LENGTH);
+    let master = stretch(passphrase, &salt, cost)?;
+    key(&master)
+        .open(context, &bound(header, associated_data), body)
+        .map_err(|_| BoxOpenError::Closed)
+}
+
+/// What a box asks to be stretched at, before anything about it is believed.
+pub(crate) fn claimed_cost(sealed: &[u8]) -> Result<Cost, EncodingError> {
+    Ok(read_header(sealed)?.0)
+}
+
+fn read_header(sealed: &[u8]) -> Result<(Cost, [u8; 16]), EncodingError> {
     let mut reader = Reader::new(sealed);
     if reader.fixed(4)? != MAGIC {
-        return Err(EncodingError::Invalid("it does not begin with SMPB").into());
+        return Err(EncodingError::Invalid("it does not begin with SMPB"));
     }
     let version = reader.u16()?;
     if version != VERSION {
         return Err(EncodingError::Unknown {
             what: "version",
             value: u64::from(version),
-        }
-        .into());
+        });
     }
     let cost = Cost {
         memory_kib: reader.u32()?,
         passes: reader.u32()?,
         lanes: reader.u32()?,
     };
-    let salt = reader.array()?;
-    let (header, body) = sealed.split_at(HEADER_LENGTH);
-    let master = stretch(passphrase, &salt, cost)?;
-    key(&master)
-        .open(context, &bound(header, associated_data), body)
-        .map_err(|_| BoxOpenError::Closed)
+    Ok((cost, reader.array()?))
 }
 
 /// The cipher of a box is fixed, so that a box made on one machine opens on any.
