@@ -293,6 +293,19 @@ impl Keyset {
         self.entries.iter().map(|entry| (entry.id, entry.state))
     }
 
+    /// The id of the primary key, which every new box names.
+    ///
+    /// ```
+    /// use sealmoot_crypto::keyset::{KeyState, Keyset};
+    /// let keyset = Keyset::generate()?;
+    /// assert!(keyset.keys().any(|key| key == (keyset.primary_id(), KeyState::Primary)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn primary_id(&self) -> u32 {
+        self.primary().id
+    }
+
     /// Seals `plaintext` under the primary key for `context` (what it is, fixed
     /// in the program) and `associated_data` (which one it is: a name, a row).
     ///
