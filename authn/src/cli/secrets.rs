@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use sealmoot_crypto::passphrase;
+use sealmoot_crypto::password::strength;
 use sealmoot_crypto::secret::SecretBytes;
+use zeroize::Zeroizing;
 
 use super::failure::{Code, Failure};
 use super::terminal::is_terminal;
@@ -235,7 +237,8 @@ impl SecretArgs {
     }
 
     fn confirm(&self, no_input: bool, first: SecretBytes) -> Result<SecretBytes, Failure> {
-        let second = self.prompt(no_input, "Again: ")?;
+        let question = format!("{}     Again: ", strength_of(&first));
+        let second = self.prompt(no_input, &question)?;
         if first.expose() != second.expose() {
             return Err(Failure::usage("the two differ; nothing was changed"));
         }
@@ -288,6 +291,18 @@ impl SecretArgs {
             .map_err(|error| Failure::internal(format!("the terminal: {error}")))?;
         without_line_end(SecretBytes::new(typed.into_bytes()), self.flag)
     }
+}
+
+/// How guessable a typed secret is, and what to do about it when it is. It is told,
+/// not enforced: who types it may know better than a dictionary.
+fn strength_of(secret: &SecretBytes) -> String {
+    let text = Zeroizing::new(String::from_utf8_lossy(secret.expose()).into_owned());
+    let strength = strength::estimate(&text, &[]);
+    let mut told = format!("strength {}/4", strength.score);
+    if let Some(warning) = strength.warning {
+        told.push_str(&format!(" ({warning})"));
+    }
+    told
 }
 
 /// A generated secret of six words.

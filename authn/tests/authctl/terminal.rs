@@ -130,6 +130,8 @@ fn a_person_makes_a_realm_and_its_users() {
     );
     assert_eq!(added.exit, 0, "{}", added.screen);
     assert!(added.screen.contains("✓ user alice [admin]"));
+    let strength = (0..=4).any(|score| added.screen.contains(&format!("strength {score}/4")));
+    assert!(strength, "{}", added.screen);
     let echoed = added.screen.contains("zebra") || added.screen.contains(passphrase);
     assert!(!echoed, "{}", added.screen);
 
@@ -143,6 +145,8 @@ fn a_person_makes_a_realm_and_its_users() {
         ],
     );
     assert_eq!(differing.exit, 2, "{}", differing.screen);
+    let told = "strength 0/4 (a single word is guessed early)";
+    assert!(differing.screen.contains(told), "{}", differing.screen);
     let mistyped = play(&home, "user add bob", &[("Passphrase: ", "mistyped")]);
     assert_eq!(mistyped.exit, 4, "{}", mistyped.screen);
     let existing = play(&home, "user add alice", &[]);
