@@ -8,7 +8,7 @@ use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
     let folder = PathBuf::from(env::args_os().nth(1).expect("usage: write_samples FOLDER"));
-    for decoder in sealmoot_decoders::ALL {
+    for decoder in sealmoot_decoders::all() {
         let folder = folder.join(decoder.name);
         fs::create_dir_all(&folder)?;
         for (number, sample) in (decoder.samples)().iter().enumerate() {

@@ -1,111 +1,33 @@
-//! The decoders of `sealmoot-crypto`.
+//! The decoders of `sealmoot-crypto`, by family.
+
+mod boxes;
+mod files;
+mod keys;
+mod proofs;
+mod rsa;
 
 use std::sync::LazyLock;
 
-use sealmoot_crypto::aead::RecordKey;
 use sealmoot_crypto::encoding::Writer;
+use sealmoot_crypto::hazmat::raw;
 use sealmoot_crypto::keyset::Keyset;
-use sealmoot_crypto::passphrase_box;
-use sealmoot_crypto::password::{Cost, PasswordRecord};
+use sealmoot_crypto::password::Cost;
+use sealmoot_crypto::sealed_box::{Kem, PrivateKey};
 use sealmoot_crypto::secret::SecretArray;
-use sealmoot_crypto::signature::{SigningKey, VerifyingKey};
+use sealmoot_crypto::signature::SigningKey;
 
-use crate::{Decoder, Outcome};
+use crate::Decoder;
 
 /// Every decoder of the crate.
-pub const ALL: &[Decoder] = &[
-    Decoder {
-        name: "record",
-        authenticates: true,
-        samples: || vec![RECORD_KEY.seal(b"place", b"text").expect("sealed")],
-        check: |bytes| Outcome::of(&RECORD_KEY.open(b"place", &mut bytes.to_vec())),
-    },
-    Decoder {
-        name: "keyset_box",
-        authenticates: true,
-        samples: || vec![KEYSET.seal("context", b"data", b"text").expect("sealed")],
-        check: |bytes| Outcome::of(&KEYSET.open("context", b"data", bytes)),
-    },
-    Decoder {
-        name: "keyset",
-        authenticates: false,
-        samples: || vec![keyset_bytes(1), keyset_bytes(3)],
-        check: |bytes| match Keyset::from_secret_bytes(bytes) {
-            Ok(keyset) => {
-                assert_eq!(keyset.to_secret_bytes().expose(), bytes);
-                Outcome::Accepted
-            }
-            Err(_) => Outcome::Refused,
-        },
-    },
-    Decoder {
-        name: "passphrase_box",
-        authenticates: true,
-        samples: || {
-            vec![
-                passphrase_box::seal(b"passphrase", "context", b"data", b"text", CHEAP)
-                    .expect("sealed"),
-            ]
-        },
-        check: |bytes| {
-            // What an honest box may cost is the caller's patience, not a fault.
-            let asks = |at: usize, most: u32| {
-                bytes
-                    .get(at..at + 4)
-                    .and_then(|field| field.try_into().ok())
-                    .is_some_and(|field| u32::from_le_bytes(field) > most)
-            };
-            if asks(6, 1024) || asks(10, 2) || asks(14, 4) {
-                return Outcome::Refused;
-            }
-            Outcome::of(&passphrase_box::open(
-                b"passphrase",
-                "context",
-                b"data",
-                bytes,
-            ))
-        },
-    },
-    Decoder {
-        name: "password_record",
-        authenticates: false,
-        samples: || {
-            let record = PasswordRecord::hash(b"password", CHEAP).expect("hashed");
-            vec![record.to_phc().into_bytes()]
-        },
-        check: |bytes| {
-            let Some(record) = std::str::from_utf8(bytes)
-                .ok()
-                .and_then(|text| PasswordRecord::from_phc(text).ok())
-            else {
-                return Outcome::Refused;
-            };
-            assert_eq!(record.to_phc().as_bytes(), bytes);
-            Outcome::Accepted
-        },
-    },
-    Decoder {
-        name: "verifying_key",
-        authenticates: false,
-        samples: || vec![signing_key().verifying_key().to_spki().to_vec()],
-        check: |bytes| match VerifyingKey::from_spki(bytes) {
-            Ok(key) => {
-                assert_eq!(key.to_spki(), bytes);
-                Outcome::Accepted
-            }
-            Err(_) => Outcome::Refused,
-        },
-    },
-];
+pub(crate) const FAMILIES: &[&[Decoder]] =
+    &[boxes::ALL, files::ALL, keys::ALL, rsa::ALL, proofs::ALL];
 
+/// The least that Argon2id takes.
 const CHEAP: Cost = Cost {
     memory_kib: 8,
     passes: 1,
     lanes: 1,
 };
-
-static RECORD_KEY: LazyLock<RecordKey> =
-    LazyLock::new(|| RecordKey::from_secret(&SecretArray::from_bytes([1; 32])));
 
 static KEYSET: LazyLock<Keyset> =
     LazyLock::new(|| Keyset::from_secret_bytes(&keyset_bytes(2)).expect("a keyset"));
@@ -126,4 +48,28 @@ fn keyset_bytes(count: u8) -> Vec<u8> {
 
 fn signing_key() -> SigningKey {
     SigningKey::from_seed(&SecretArray::from_bytes([3; 32]))
+}
+
+fn box_key(kem: Kem) -> PrivateKey {
+    raw::import_box_key(kem, &[4; 32]).expect("32 bytes are a key")
+}
+
+fn sender_key() -> PrivateKey {
+    raw::import_box_key(Kem::X25519, &[5; 32]).expect("32 bytes are a key")
+}
+
+/// Whether the passphrase box that these bytes begin with asks for more than a few
+/// microseconds: what an honest box may cost is the caller's patience, not a fault.
+fn asks_too_much(passphrase_box: &[u8]) -> bool {
+    const MEMORY_KIB_AT: usize = 6;
+    const PASSES_AT: usize = 10;
+    const LANES_AT: usize = 14;
+    [(MEMORY_KIB_AT, 1024), (PASSES_AT, 2), (LANES_AT, 4)]
+        .into_iter()
+        .any(|(at, most)| number_at(passphrase_box, at).is_some_and(|asked| asked > most))
+}
+
+fn number_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..)?.first_chunk()?;
+    Some(u32::from_le_bytes(*bytes))
 }

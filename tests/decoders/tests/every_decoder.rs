@@ -2,7 +2,7 @@
 //! on noise. The volume is a fuzzer's; this is the share that runs on stable Rust.
 
 use sealmoot_crypto::random;
-use sealmoot_decoders::{ALL, Decoder, Outcome};
+use sealmoot_decoders::{Decoder, Outcome, all};
 
 /// Most bits of one sample that are flipped, one after another; of a longer sample
 /// every n-th.
@@ -12,7 +12,7 @@ const MUTATIONS: u32 = 2_000;
 
 #[test]
 fn samples_are_accepted() {
-    for decoder in ALL {
+    for decoder in all() {
         for sample in (decoder.samples)() {
             let outcome = (decoder.check)(&sample);
             assert_eq!(outcome, Outcome::Accepted, "{}", decoder.name);
@@ -22,7 +22,7 @@ fn samples_are_accepted() {
 
 #[test]
 fn every_truncation_is_refused() {
-    for decoder in ALL {
+    for decoder in all() {
         for sample in (decoder.samples)() {
             let step = 1 + sample.len() / FLIPS_MAX;
             for length in (0..sample.len()).step_by(step) {
@@ -40,7 +40,7 @@ fn every_truncation_is_refused() {
 
 #[test]
 fn trailing_bytes_are_refused() {
-    for decoder in ALL {
+    for decoder in all() {
         for mut sample in (decoder.samples)() {
             for byte in [0, b'A', 0xff] {
                 sample.push(byte);
@@ -54,7 +54,7 @@ fn trailing_bytes_are_refused() {
 
 #[test]
 fn a_flipped_bit_is_refused_or_means_another_value() {
-    for decoder in ALL {
+    for decoder in all() {
         let mut flips = 0;
         for mut sample in (decoder.samples)() {
             let bits = sample.len() * 8;
@@ -79,7 +79,7 @@ fn noise_and_splices_are_refused_or_mean_another_value() {
     let seed: u64 = u64::from_le_bytes(random::array().expect("random"));
     println!("seed {seed:#x}");
     let mut generator = SplitMix(seed);
-    for decoder in ALL {
+    for decoder in all() {
         let samples = (decoder.samples)();
         for _ in 0..MUTATIONS {
             let mutated = mutate(&mut generator, &samples);
