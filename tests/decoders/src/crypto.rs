@@ -3,6 +3,7 @@
 mod boxes;
 mod files;
 mod keys;
+mod passwords;
 mod proofs;
 mod rsa;
 
@@ -19,8 +20,14 @@ use sealmoot_crypto::signature::SigningKey;
 use crate::Decoder;
 
 /// Every decoder of the crate.
-pub(crate) const FAMILIES: &[&[Decoder]] =
-    &[boxes::ALL, files::ALL, keys::ALL, rsa::ALL, proofs::ALL];
+pub(crate) const FAMILIES: &[&[Decoder]] = &[
+    boxes::ALL,
+    passwords::ALL,
+    files::ALL,
+    keys::ALL,
+    rsa::ALL,
+    proofs::ALL,
+];
 
 /// The least that Argon2id takes.
 const CHEAP: Cost = Cost {
