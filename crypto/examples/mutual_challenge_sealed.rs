@@ -13,7 +13,7 @@
 //! Both nonces together, which nobody else has seen, give both sides a key.
 //!
 //! In new designs sign the nonces instead (`mutual_challenge_signed`): a signature
-//! proves the same in one message less, and keys for sealing stay for sealing.
+//! proves the same, and keys for sealing stay for sealing.
 //!
 //! `cargo run -p sealmoot-crypto --example mutual_challenge_sealed`
 

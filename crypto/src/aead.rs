@@ -10,6 +10,7 @@
 //! that opens under both. Where a key may come from an attacker (a passphrase, a
 //! keyset handed around) use [`crate::keyset`], which commits.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use core::fmt;
@@ -21,7 +22,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::backend::Backend;
 use crate::backend::aead::{AeadKey, Cipher};
 use crate::random::{self, RandomError};
-use crate::secret::SecretArray;
+use crate::secret::{SecretArray, scrubbed, wipe};
 
 /// Length of a nonce in bytes.
 pub const NONCE_LENGTH: usize = 24;
@@ -48,6 +49,12 @@ pub struct OpenError;
 /// A 256-bit key for records of the form `nonce(24) || ciphertext || tag(16)`.
 pub struct RecordKey {
     backend: Backend,
+    /// Boxed, because moves would copy it.
+    derivation: Box<Derivation>,
+}
+
+/// What keys of records are derived by.
+struct Derivation {
     block_cipher: Aes256,
     /// CMAC's first subkey (NIST SP 800-38B), which masks the derivation blocks.
     subkey: Zeroizing<[u8; 16]>,
@@ -77,21 +84,10 @@ impl RecordKey {
     /// ```
     #[must_use]
     pub fn from_secret_on(backend: Backend, secret: &SecretArray<32>) -> Self {
-        let block_cipher = Aes256::new(&(*secret.expose()).into());
-        let mut block = aes::Block::default();
-        block_cipher.encrypt_block(&mut block);
-        let mut subkey = Zeroizing::new([0u8; 16]);
-        // Doubling in GF(2^128): shift left, fold the carry back with x^7+x^2+x+1.
-        let mut carry = 0u8;
-        for index in (0..16).rev() {
-            subkey[index] = (block[index] << 1) | carry;
-            carry = block[index] >> 7;
-        }
-        subkey[15] ^= 0x87 & carry.wrapping_neg();
+        let derivation = scrubbed(|| Box::new(Derivation::new(secret)));
         Self {
             backend,
-            block_cipher,
-            subkey,
+            derivation,
         }
     }
 
@@ -111,8 +107,13 @@ impl RecordKey {
         let mut record = Vec::with_capacity(plaintext.len() + Self::OVERHEAD);
         record.resize(NONCE_LENGTH, 0);
         record.extend_from_slice(plaintext);
-        self.seal_in_place(associated_data, &mut record, 0)?;
-        Ok(record)
+        match self.seal_in_place(associated_data, &mut record, 0) {
+            Ok(()) => Ok(record),
+            Err(error) => {
+                wipe(&mut record);
+                Err(error)
+            }
+        }
     }
 
     /// Turns `buffer[start..]`, which is room for the nonce and then the
@@ -176,11 +177,11 @@ impl RecordKey {
             block[1] = counter;
             block[2] = b'X';
             block[4..].copy_from_slice(&nonce[..12]);
-            for (byte, mask) in block.iter_mut().zip(self.subkey.iter()) {
+            for (byte, mask) in block.iter_mut().zip(self.derivation.subkey.iter()) {
                 *byte ^= mask;
             }
         }
-        self.block_cipher.encrypt_blocks(&mut blocks);
+        self.derivation.block_cipher.encrypt_blocks(&mut blocks);
         let mut key = Zeroizing::new([0u8; 32]);
         for (half, block) in key.chunks_exact_mut(16).zip(&mut blocks) {
             half.copy_from_slice(block);
@@ -196,6 +197,26 @@ impl RecordKey {
 impl fmt::Debug for RecordKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("RecordKey(redacted)")
+    }
+}
+
+impl Derivation {
+    fn new(secret: &SecretArray<32>) -> Self {
+        let block_cipher = Aes256::new(secret.expose().into());
+        let mut block = aes::Block::default();
+        block_cipher.encrypt_block(&mut block);
+        let mut subkey = Zeroizing::new([0u8; 16]);
+        // Doubling in GF(2^128): shift left, fold the carry back with x^7+x^2+x+1.
+        let mut carry = 0u8;
+        for index in (0..16).rev() {
+            subkey[index] = (block[index] << 1) | carry;
+            carry = block[index] >> 7;
+        }
+        subkey[15] ^= 0x87 & carry.wrapping_neg();
+        Self {
+            block_cipher,
+            subkey,
+        }
     }
 }
 

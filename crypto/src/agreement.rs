@@ -3,26 +3,28 @@
 //! A public key of low order makes the shared secret zero whatever the private
 //! key is: whoever sent it knows the "secret". Such an agreement is an error.
 
+use alloc::boxed::Box;
+
 use core::fmt;
 
 use x25519_dalek as dalek;
 
 use crate::backend::Backend;
 use crate::random::RandomError;
-use crate::secret::SecretArray;
 #[cfg(feature = "aws-lc")]
 use crate::secret::constant_time_equal;
+use crate::secret::{SecretArray, scrubbed};
 
 /// The other side's public key is of low order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the peer's public key does not contribute to the shared secret")]
 pub struct NotContributory;
 
-/// An X25519 private key; wiped on drop.
+/// An X25519 private key; wiped on drop. Boxed, because moves would copy it.
 pub struct AgreementKey(Key);
 
 enum Key {
-    Dalek(dalek::StaticSecret),
+    Dalek(Box<dalek::StaticSecret>),
     /// With the bytes that it was made from, which AWS-LC does not hand out.
     #[cfg(feature = "aws-lc")]
     AwsLc(aws_lc_rs::agreement::PrivateKey, SecretArray<32>),
@@ -66,34 +68,36 @@ impl AgreementKey {
     /// ```
     #[must_use]
     pub fn from_bytes_on(backend: Backend, bytes: &SecretArray<32>) -> Self {
-        Self(match backend {
-            Backend::Ring => Key::Dalek(dalek::StaticSecret::from(*bytes.expose())),
-            #[cfg(feature = "aws-lc")]
-            Backend::AwsLc => {
-                use aws_lc_rs::agreement::{PrivateKey, X25519};
-                let key = PrivateKey::from_private_key(&X25519, bytes.expose())
-                    .expect("any 32 bytes are an X25519 key");
-                let mut kept = SecretArray::from_bytes([0; 32]);
-                kept.expose_mut().copy_from_slice(bytes.expose());
-                Key::AwsLc(key, kept)
-            }
+        scrubbed(|| {
+            Self(match backend {
+                Backend::Ring => Key::Dalek(Box::new(dalek::StaticSecret::from(*bytes.expose()))),
+                #[cfg(feature = "aws-lc")]
+                Backend::AwsLc => {
+                    use aws_lc_rs::agreement::{PrivateKey, X25519};
+                    let key = PrivateKey::from_private_key(&X25519, bytes.expose())
+                        .expect("any 32 bytes are an X25519 key");
+                    Key::AwsLc(key, SecretArray::copy_of(bytes.expose()))
+                }
+            })
         })
     }
 
     /// The public half.
     #[must_use]
     pub fn public(&self) -> AgreementPublic {
-        AgreementPublic(match &self.0 {
-            Key::Dalek(key) => dalek::PublicKey::from(key).to_bytes(),
-            #[cfg(feature = "aws-lc")]
-            Key::AwsLc(key, _) => {
-                let public = key
-                    .compute_public_key()
-                    .expect("every X25519 key has a public half");
-                let mut bytes = [0u8; 32];
-                bytes.copy_from_slice(public.as_ref());
-                bytes
-            }
+        scrubbed(|| {
+            AgreementPublic(match &self.0 {
+                Key::Dalek(key) => dalek::PublicKey::from(&**key).to_bytes(),
+                #[cfg(feature = "aws-lc")]
+                Key::AwsLc(key, _) => {
+                    let public = key
+                        .compute_public_key()
+                        .expect("every X25519 key has a public half");
+                    let mut bytes = [0u8; 32];
+                    bytes.copy_from_slice(public.as_ref());
+                    bytes
+                }
+            })
         })
     }
 
@@ -110,13 +114,13 @@ impl AgreementKey {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn agree(&self, other: &AgreementPublic) -> Result<SecretArray<32>, NotContributory> {
-        match &self.0 {
+        scrubbed(|| match &self.0 {
             Key::Dalek(key) => {
                 let shared = key.diffie_hellman(&dalek::PublicKey::from(other.0));
                 if !shared.was_contributory() {
                     return Err(NotContributory);
                 }
-                Ok(SecretArray::from_bytes(shared.to_bytes()))
+                Ok(SecretArray::copy_of(shared.as_bytes()))
             }
             #[cfg(feature = "aws-lc")]
             Key::AwsLc(key, _) => {
@@ -130,18 +134,16 @@ impl AgreementKey {
                         .ok_or(NotContributory)
                 })
             }
-        }
+        })
     }
 
     /// The 32 bytes, as they came: for [`crate::hazmat`].
     pub(crate) fn to_secret(&self) -> SecretArray<32> {
-        let mut bytes = SecretArray::from_bytes([0; 32]);
-        bytes.expose_mut().copy_from_slice(match &self.0 {
+        SecretArray::copy_of(match &self.0 {
             Key::Dalek(key) => key.as_bytes(),
             #[cfg(feature = "aws-lc")]
             Key::AwsLc(_, kept) => kept.expose(),
-        });
-        bytes
+        })
     }
 }
 

@@ -33,7 +33,7 @@ use crate::backend::aead::{AeadKey, Cipher};
 use crate::digest::MacKey;
 use crate::kdf;
 use crate::random;
-use crate::secret::{SecretArray, SecretBytes, constant_time_equal};
+use crate::secret::{SecretArray, SecretBytes, constant_time_equal, wipe};
 
 const VERSION: u8 = 1;
 const NONCE_AT: usize = 6;
@@ -152,8 +152,13 @@ impl CommittingKey {
         let mut sealed = Vec::with_capacity(plaintext.len() + OVERHEAD);
         sealed.resize(HEADER_LENGTH, 0);
         sealed.extend_from_slice(plaintext);
-        self.seal_in_place(key_id, context, associated_data, &mut sealed, 0)?;
-        Ok(sealed)
+        match self.seal_in_place(key_id, context, associated_data, &mut sealed, 0) {
+            Ok(()) => Ok(sealed),
+            Err(error) => {
+                wipe(&mut sealed);
+                Err(error)
+            }
+        }
     }
 
     /// Turns `buffer[start..]`, room for the header and then the plaintext, into

@@ -102,6 +102,15 @@ pub enum ChainError {
         /// How many the expected head counts.
         expected: u64,
     },
+    /// The walk began behind the expected head, so whether the chain goes through it
+    /// was not seen: say where to begin before it.
+    #[error("the walk began after {verified} records, behind the expected head at {expected}")]
+    HeadBeforeStart {
+        /// How many records the walk began after.
+        verified: u64,
+        /// How many the expected head counts.
+        expected: u64,
+    },
     /// The chain goes through the expected head, and on. No fault where a log was
     /// appended to after the head was taken; the rest is genuine unless the key was
     /// stolen.
@@ -319,10 +328,14 @@ impl Verifier {
         verified: Head,
         expected: Head,
     ) -> Self {
+        let fault = (verified.records > expected.records).then_some(ChainError::HeadBeforeStart {
+            verified: verified.records,
+            expected: expected.records,
+        });
         let mut verifier = Self {
             state: State::new(key, chain_id, verified),
             expected,
-            fault: None,
+            fault,
         };
         verifier.compare_head();
         verifier

@@ -13,7 +13,7 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroize;
 
-use crate::secret::SecretArray;
+use crate::secret::{SecretArray, scrubbed};
 
 /// Most bytes that one call expands to: HKDF's 255 blocks (RFC 5869, section 2.3).
 pub const EXPANDED_LENGTH_MAX: usize = 255 * 32;
@@ -87,13 +87,15 @@ impl Label {
 #[must_use]
 pub fn derive(secret: &[u8], context: &'static str, info: &[u8]) -> SecretArray<32> {
     let length = u8::try_from(context.len()).expect("contexts are short literals");
-    let mut key = SecretArray::from_bytes([0u8; 32]);
-    Hkdf::<Sha256>::new(None, secret)
-        .expand_multi_info(
-            &[b"sealmoot/v1/", &[length], context.as_bytes(), info],
-            key.expose_mut(),
-        )
-        .expect("32 bytes are within HKDF's 255 blocks");
+    let mut key = SecretArray::zeros();
+    scrubbed(|| {
+        Hkdf::<Sha256>::new(None, secret)
+            .expand_multi_info(
+                &[b"sealmoot/v1/", &[length], context.as_bytes(), info],
+                key.expose_mut(),
+            )
+            .expect("32 bytes are within HKDF's 255 blocks");
+    });
     key
 }
 

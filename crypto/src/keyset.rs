@@ -68,6 +68,10 @@ pub enum KeysetError {
     /// The primary key can only be replaced by promoting another.
     #[error("key {0:08x} is the primary; promote another first")]
     IsPrimary(u32),
+    /// A key that was disabled, perhaps because it was stolen, seals nothing before it
+    /// is enabled again.
+    #[error("key {0:08x} is disabled; enable it first")]
+    IsDisabled(u32),
     /// Only a disabled key can be enabled.
     #[error("key {0:08x} is not disabled")]
     NotDisabled(u32),
@@ -79,6 +83,8 @@ pub enum KeysetError {
     Random(#[from] RandomError),
 }
 
+/// Its keys are in boxes of their own: a vector that grows, or loses an entry, copies
+/// what it holds and wipes nothing.
 struct Entry {
     id: u32,
     state: KeyState,
@@ -206,9 +212,12 @@ impl Keyset {
     /// Makes key `id` the one that seals; the former goes on opening.
     ///
     /// # Errors
-    /// [`KeysetError::NoSuchKey`].
+    /// [`KeysetError::NoSuchKey`], [`KeysetError::IsDisabled`].
     pub fn promote(&mut self, id: u32) -> Result<(), KeysetError> {
         let promoted = self.position(id)?;
+        if self.entries[promoted].state == KeyState::Disabled {
+            return Err(KeysetError::IsDisabled(id));
+        }
         for entry in &mut self.entries {
             if entry.state == KeyState::Primary {
                 entry.state = KeyState::DecryptOnly;
@@ -612,6 +621,17 @@ mod tests {
         let before: Vec<_> = keyset.keys().collect();
         assert!(matches!(keyset.rotate(), Err(KeysetError::Full)));
         assert_eq!(keyset.keys().collect::<Vec<_>>(), before);
+    }
+
+    #[test]
+    fn a_disabled_key_is_not_promoted() {
+        let mut keyset = Keyset::generate().expect("random");
+        let stolen = keyset.add().expect("added");
+        keyset.disable(stolen).expect("disabled");
+        let refused = keyset.promote(stolen);
+        assert!(matches!(refused, Err(KeysetError::IsDisabled(id)) if id == stolen));
+        keyset.enable(stolen).expect("enabled");
+        keyset.promote(stolen).expect("promoted");
     }
 
     #[test]

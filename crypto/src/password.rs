@@ -35,13 +35,14 @@ mod record;
 pub mod strength;
 
 use argon2::{Algorithm, Argon2, Version};
+use zeroize::Zeroize;
 
 pub use arena::Arena;
 pub use cost::{Cost, LANES_MAX, Limits, MEMORY_KIB_MAX, PASSES_MAX, WORK_KIB_MAX};
 pub use record::{PHC_LENGTH_MAX, PasswordRecord, PhcFault, verify_nobody};
 
 use crate::random::RandomError;
-use crate::secret::SecretArray;
+use crate::secret::{SecretArray, scrubbed_below};
 
 /// Longest password taken, in bytes.
 pub const PASSWORD_LENGTH_MAX: usize = 1024;
@@ -143,9 +144,38 @@ fn argon2id(
     }
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, cost.params(limits)?);
     let blocks = arena.blocks(argon2.params().block_count())?;
-    let mut hash = SecretArray::from_bytes([0u8; HASH_LENGTH]);
-    argon2
-        .hash_password_into_with_memory(password, salt, hash.expose_mut(), blocks)
-        .expect("lengths, parameters and memory were checked above");
+    let mut hash = SecretArray::zeros();
+    // Argon2 keeps whole blocks of its memory in variables.
+    scrubbed_below(32, || {
+        argon2
+            .hash_password_into_with_memory(password, salt, hash.expose_mut(), &mut *blocks)
+            .expect("lengths, parameters and memory were checked above");
+    });
+    // What is left in the memory would let a guess be tested by two hashes of a few
+    // blocks: the first block depends on nothing but the password and public values,
+    // and the passes over it can be undone.
+    blocks.iter_mut().zeroize();
     Ok(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_hash_is_left_in_its_arena() {
+        let cost = Cost {
+            memory_kib: 32,
+            passes: 1,
+            lanes: 1,
+        };
+        let mut arena = Arena::default();
+        stretch_in(b"password", &[1; SALT_LENGTH], cost, &mut arena).expect("stretched");
+        let blocks = arena.blocks(32).expect("the same memory");
+        assert!(
+            blocks
+                .iter()
+                .all(|block| block.as_ref().iter().all(|word| *word == 0))
+        );
+    }
 }

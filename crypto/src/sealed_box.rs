@@ -30,7 +30,7 @@
 //! encapsulation, the recipient's key, the kind of box and the context, and for the
 //! hash of the associated data; they are compared, in constant time, before anything
 //! is decrypted. Two keys, contexts or associated data for one box are a collision of
-//! SHA-256.
+//! SHA-256, or with X-Wing of the hashes inside that KEM.
 //!
 //! # Format
 //!

@@ -26,7 +26,7 @@
 //! ```
 //!
 //! With sender 2, the bodies of kinds 3 and 4 begin with the 32 bytes of the
-//! recipient's key id. A box's associated data is bytes 0..8 of the file, the slot's
+//! recipient's key id. A box's associated data is bytes 0..12 of the file, the slot's
 //! kind, that key id if there is one, and the context of the file.
 //!
 //! # What holds the parts together
@@ -53,15 +53,17 @@
 //!
 //! - By agreement ([`Sender::Agreement`]; HPKE `mode_auth`): shows the sender to the
 //!   recipients and to nobody else. All slots are X25519. Any recipient can forge such
-//!   files to themselves, as can whoever steals a recipient's key.
+//!   files to themselves, as can whoever steals a recipient's key. Each slot says how
+//!   many there are, so a file for several never passes for a file for one; which
+//!   others there are, one of several recipients could change.
 //! - By signature ([`Sender::Signature`]): shows everybody that the sender made this
 //!   header, for these recipients in this order. Public-key slots name their
 //!   recipient, because a signature that does not cover whom it was for could be
 //!   handed on: each opener checks that the slot bears its own key id.
 //!
-//! With exactly one slot, content is from the named sender, the opener aside. With
-//! several, each of the openers may have replaced the content (not the header) and
-//! left the sender's name on it. To close that, the sender would have to sign the
+//! With exactly one slot, content is from the named sender, unless it is from somebody
+//! who holds what opens the slot. With several, each of the openers may have replaced
+//! the content (under a signature: not the header) and left the sender's name on it. To close that, the sender would have to sign the
 //! content's digest too, which is known only after the last byte: then no byte could
 //! be released before all were read. Who needs it signs the content itself.
 //!

@@ -2,11 +2,14 @@
 //!
 //! Both types wipe themselves on drop, print nothing of their content, and
 //! offer neither `Clone` nor `PartialEq`: a copy has to be made on purpose and a
-//! comparison is in constant time.
+//! comparison is in constant time. Both keep their bytes on the heap, because a
+//! move copies what stands on the stack and wipes nothing.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use core::fmt;
+use core::hint::black_box;
 
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
@@ -77,24 +80,34 @@ impl fmt::Debug for SecretBytes {
 }
 
 /// A secret of exactly `N` bytes: a key, a seed.
-pub struct SecretArray<const N: usize>(Zeroizing<[u8; N]>);
+pub struct SecretArray<const N: usize>(Box<Zeroizing<[u8; N]>>);
 
 impl<const N: usize> SecretArray<N> {
     /// Takes the bytes; the caller's own copy is the caller's to wipe.
     #[must_use]
-    pub fn from_bytes(bytes: [u8; N]) -> Self {
-        Self(Zeroizing::new(bytes))
+    pub fn from_bytes(mut bytes: [u8; N]) -> Self {
+        let secret = Self::copy_of(&bytes);
+        // What was passed may itself be a copy that the compiler made.
+        bytes.zeroize();
+        secret
     }
 
     /// `N` bytes from a slice, or `None` when the length differs.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-        let mut array = Zeroizing::new([0u8; N]);
-        if bytes.len() != N {
-            return None;
-        }
-        array.copy_from_slice(bytes);
-        Some(Self(array))
+        bytes.try_into().ok().map(Self::copy_of)
+    }
+
+    /// Room for a secret, zeros until it is written.
+    pub(crate) fn zeros() -> Self {
+        Self(Box::new(Zeroizing::new([0u8; N])))
+    }
+
+    /// A copy of bytes that stay where they are.
+    pub(crate) fn copy_of(bytes: &[u8; N]) -> Self {
+        let mut secret = Self::zeros();
+        secret.0.copy_from_slice(bytes);
+        secret
     }
 
     /// A fresh secret from the operating system's random source.
@@ -102,7 +115,7 @@ impl<const N: usize> SecretArray<N> {
     /// # Errors
     /// When that source fails.
     pub fn random() -> Result<Self, crate::random::RandomError> {
-        let mut secret = Self(Zeroizing::new([0u8; N]));
+        let mut secret = Self::zeros();
         crate::random::fill(secret.0.as_mut_slice())?;
         Ok(secret)
     }
@@ -137,6 +150,44 @@ impl<const N: usize> Zeroize for SecretArray<N> {
     }
 }
 
+/// How much stack [`scrubbed`] overwrites: more than a key operation of this crate
+/// uses, in frames short enough to be filled by plain stores (longer fills begin
+/// with a pause of some 40 ns on x86).
+const SCRUBBED_FRAMES: usize = 16;
+const SCRUBBED_FRAME_LENGTH: usize = 1024;
+
+/// What `work` returns, when the stack on which it ran is overwritten: libraries
+/// return keys by value, spill registers and keep key schedules in variables, and
+/// leave it all behind. `work` returns secrets in boxes, or they are on the stack
+/// again.
+pub(crate) fn scrubbed<T>(work: impl FnOnce() -> T) -> T {
+    scrubbed_below(SCRUBBED_FRAMES, work)
+}
+
+/// As [`scrubbed`], for work that goes `frames` KiB down the stack.
+pub(crate) fn scrubbed_below<T>(frames: usize, work: impl FnOnce() -> T) -> T {
+    // Both calls begin where this frame ends.
+    let result = apart(work);
+    overwrite(frames);
+    result
+}
+
+#[inline(never)]
+fn apart<T>(work: impl FnOnce() -> T) -> T {
+    work()
+}
+
+#[inline(never)]
+fn overwrite(frames: usize) {
+    let mut frame = [0u8; SCRUBBED_FRAME_LENGTH];
+    black_box(&mut frame);
+    if frames > 1 {
+        overwrite(frames - 1);
+    }
+    // Still in use, so that the call above gets a frame of its own.
+    black_box(&mut frame);
+}
+
 /// Whether two byte strings are equal, in time that depends on their lengths only.
 ///
 /// ```
@@ -154,6 +205,13 @@ mod tests {
     use std::prelude::v1::*;
 
     use super::*;
+
+    #[test]
+    fn scrubbing_returns_what_the_work_returned() {
+        let secret = scrubbed(|| SecretArray::<4>::copy_of(b"abcd"));
+        assert_eq!(secret.expose(), b"abcd");
+        assert_eq!(SecretArray::<4>::zeros().expose(), &[0; 4]);
+    }
 
     #[test]
     fn debug_shows_no_byte_of_a_secret() {

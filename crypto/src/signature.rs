@@ -6,6 +6,7 @@
 //! than one way. Signatures name the domain they were made for, so that one made
 //! for a statement can never pass for another kind of message.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use core::fmt;
@@ -14,7 +15,7 @@ use ed25519_dalek as dalek;
 
 use crate::digest::sha256;
 use crate::random::RandomError;
-use crate::secret::{SecretArray, SecretBytes};
+use crate::secret::{SecretArray, SecretBytes, scrubbed};
 
 /// DER of `SubjectPublicKeyInfo` for Ed25519 up to the key's 32 bytes (RFC 8410).
 const SPKI_PREFIX: [u8; 12] = [
@@ -47,8 +48,8 @@ pub enum KeyRejected {
 #[error("the signature does not verify")]
 pub struct BadSignature;
 
-/// An Ed25519 private key; wiped on drop.
-pub struct SigningKey(dalek::SigningKey);
+/// An Ed25519 private key; wiped on drop. Boxed, because moves would copy it.
+pub struct SigningKey(Box<dalek::SigningKey>);
 
 impl SigningKey {
     /// A fresh key.
@@ -62,13 +63,13 @@ impl SigningKey {
     /// The key whose RFC 8032 seed is `seed`.
     #[must_use]
     pub fn from_seed(seed: &SecretArray<32>) -> Self {
-        Self(dalek::SigningKey::from_bytes(seed.expose()))
+        scrubbed(|| Self(Box::new(dalek::SigningKey::from_bytes(seed.expose()))))
     }
 
     /// The RFC 8032 seed, for storing the key sealed.
     #[must_use]
     pub fn to_seed(&self) -> SecretArray<32> {
-        SecretArray::from_bytes(self.0.to_bytes())
+        SecretArray::copy_of(self.0.as_bytes())
     }
 
     /// The key as PKCS#8 version 1 (RFC 8410), the form that TLS libraries take.
@@ -96,7 +97,7 @@ impl SigningKey {
     #[must_use]
     pub fn sign(&self, domain: &'static str, message: &[u8]) -> Signature {
         use dalek::Signer;
-        Signature(self.0.sign(&framed(domain, message)).to_bytes())
+        scrubbed(|| Signature(self.0.sign(&framed(domain, message)).to_bytes()))
     }
 
     /// Ed25519 over `message` alone: for [`crate::hazmat`].

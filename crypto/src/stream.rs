@@ -189,7 +189,7 @@ impl StreamKey {
         let commitment = kdf::derive(secret.expose(), "stream commitment", &[]);
         Self {
             backend,
-            secret: SecretArray::from_bytes(*secret.expose()),
+            secret: SecretArray::copy_of(secret.expose()),
             commitment: MacKey::from_secret_on(backend, &commitment),
         }
     }

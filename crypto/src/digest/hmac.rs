@@ -1,12 +1,14 @@
 //! HMAC (RFC 2104) over SHA-256 and SHA-512.
 
+use alloc::boxed::Box;
+
 use core::fmt;
 
 use ::hmac::digest::block_api::EagerHash;
 use ::hmac::{Hmac, KeyInit, Mac};
 
 use crate::backend::Backend;
-use crate::secret::{SecretArray, constant_time_equal};
+use crate::secret::{SecretArray, constant_time_equal, scrubbed};
 
 /// Shortest key in bytes that is taken from another system: 128 bits, below which
 /// a key can be searched for.
@@ -171,11 +173,11 @@ impl fmt::Debug for MacKey512 {
 }
 
 /// RustCrypto's HMAC by default: measured on short messages it takes three
-/// quarters of ring's time, and it wipes itself.
+/// quarters of ring's time, and it wipes itself. Boxed, because moves would copy it.
 enum Pads<D: EagerHash> {
-    RustCrypto(Hmac<D>),
+    RustCrypto(Box<Hmac<D>>),
     #[cfg(feature = "aws-lc")]
-    AwsLc(alloc::boxed::Box<aws_lc_rs::hmac::Key>),
+    AwsLc(Box<aws_lc_rs::hmac::Key>),
 }
 
 impl Pads<sha2::Sha256> {
@@ -203,13 +205,15 @@ where
     Hmac<D>: Mac + KeyInit + Clone,
 {
     fn rust_crypto(key: &[u8]) -> Self {
-        let pads = <Hmac<D> as KeyInit>::new_from_slice(key);
-        Self::RustCrypto(pads.expect("HMAC takes keys of any length"))
+        scrubbed(|| {
+            let pads = <Hmac<D> as KeyInit>::new_from_slice(key);
+            Self::RustCrypto(Box::new(pads.expect("HMAC takes keys of any length")))
+        })
     }
 
     #[cfg(feature = "aws-lc")]
     fn aws_lc(algorithm: aws_lc_rs::hmac::Algorithm, key: &[u8]) -> Self {
-        Self::AwsLc(aws_lc_rs::hmac::Key::new(algorithm, key).into())
+        scrubbed(|| Self::AwsLc(Box::new(aws_lc_rs::hmac::Key::new(algorithm, key))))
     }
 
     /// `N` is the hash's length: every caller is one of the two key types above.
@@ -217,7 +221,7 @@ where
         let mut tag = [0u8; N];
         match self {
             Self::RustCrypto(key) => {
-                let mut context = key.clone();
+                let mut context = Hmac::clone(key);
                 for part in parts {
                     context.update(part);
                 }

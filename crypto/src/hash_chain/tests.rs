@@ -273,3 +273,18 @@ fn debug_shows_no_key() {
         "Chain(5 records, redacted) Verifier(0 records, redacted)"
     );
 }
+
+#[test]
+fn a_walk_that_begins_behind_the_expected_head_says_so() {
+    let (log, chain) = written(&RECORDS);
+    let key = SecretArray::from_bytes(*chain.key().expose());
+    // A head of another chain altogether.
+    let mut other = Chain::start(&SecretArray::from_bytes([2; 32]), [8; 32]);
+    other.append(b"else").expect("room");
+    let verifier = Verifier::resume(&key, ID, chain.head(), other.head());
+    let refused = ChainError::HeadBeforeStart {
+        verified: log.len() as u64,
+        expected: 1,
+    };
+    assert_eq!(verifier.finish(), Err(refused));
+}

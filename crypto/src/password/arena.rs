@@ -9,9 +9,12 @@ use zeroize::Zeroize;
 
 use super::PasswordError;
 
-/// Memory for one hash at a time, wiped on drop. It grows to the dearest hash made
-/// in it and stays so. What stands in it between two is what Argon2 leaves: blocks
-/// that its output, and nothing else, depends on.
+/// Memory for one hash at a time, wiped after each. It grows to the dearest hash made
+/// in it and stays so.
+///
+/// Why wiped: in what Argon2 leaves, the passes can be undone down to the first block,
+/// which is two short hashes away from the password. Whoever found it (in a core dump,
+/// in swap) could test guesses without paying for the memory.
 ///
 /// ```
 /// use sealmoot_crypto::password::{Arena, Cost, PasswordRecord};
@@ -41,8 +44,9 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        // Only what was written: the wiping of a whole `Vec` goes over its room once
-        // more, byte by byte, and here there is none beyond the blocks.
+        // Once more, for a hash that panicked. Only what was written: the wiping of a
+        // whole `Vec` goes over its room once more, byte by byte, and here there is
+        // none beyond the blocks.
         self.0.iter_mut().zeroize();
     }
 }

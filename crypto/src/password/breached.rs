@@ -149,7 +149,8 @@ impl BreachedFilter {
     pub fn contains_sha1(&self, digest: &[u8; 20]) -> bool {
         let place = Place::of(digest, self.blocks);
         let block = &self.pages[place.page][place.block];
-        // All are looked at: how long it takes does not tell how many are set.
+        // All are looked at: the work does not tell how many are set. (Which cache lines
+        // it touches depends on the password's hash.)
         place
             .bits()
             .fold(true, |all, (byte, mask)| all & (block[byte] & mask != 0))

@@ -63,16 +63,21 @@ pub struct PoolOptions {
     pub waiting_max: usize,
     /// Most memory of one hash, in KiB; dearer jobs are refused.
     pub memory_kib_max: u32,
+    /// Most work of one hash, in KiB times passes; dearer jobs are refused, so that a
+    /// few stored records that ask for many passes do not hold every thread.
+    pub work_kib_max: u64,
 }
 
 impl Default for PoolOptions {
-    /// A thread for each core, 64 waiting for each thread, 64 MiB a hash.
+    /// A thread for each core, 64 waiting for each thread, 64 MiB a hash and as much
+    /// work as RFC 9106's second profile.
     fn default() -> Self {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         Self {
             threads,
             waiting_max: threads.saturating_mul(64),
             memory_kib_max: 64 * 1024,
+            work_kib_max: 3 * 64 * 1024,
         }
     }
 }
@@ -94,8 +99,9 @@ pub enum SubmitError {
     /// Every thread works and the queue is full. Try later, or tell the client to.
     #[error("the hashing pool is busy")]
     Busy,
-    /// The job asks for more memory than `memory_kib_max`.
-    #[error("the hash asks for more memory than the pool gives one")]
+    /// The job asks for more memory than `memory_kib_max`, or for more work than
+    /// `work_kib_max`.
+    #[error("the hash asks for more memory or passes than the pool gives one")]
     TooCostly,
     /// The password is longer than [`PASSWORD_LENGTH_MAX`] bytes.
     #[error("a password has at most {PASSWORD_LENGTH_MAX} bytes")]
@@ -114,7 +120,8 @@ pub enum JobError {
     /// The pool was closed before the job began.
     #[error("the hashing pool was closed before the job began")]
     Closed,
-    /// The job panicked; the pool goes on.
+    /// The job panicked; the pool goes on (where panics unwind: a program built with
+    /// `panic = "abort"` ends).
     #[error("the hashing job panicked")]
     Panicked,
 }
@@ -125,6 +132,7 @@ pub struct HashingPool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     memory_kib_max: u32,
+    work_kib_max: u64,
 }
 
 impl HashingPool {
@@ -144,6 +152,7 @@ impl HashingPool {
             }),
             threads: Vec::with_capacity(options.threads),
             memory_kib_max: options.memory_kib_max,
+            work_kib_max: options.work_kib_max,
         };
         for _ in 0..options.threads {
             let shared = Arc::clone(&pool.shared);
@@ -229,7 +238,8 @@ impl HashingPool {
     }
 
     fn admit(&self, password: &SecretBytes, cost: Cost) -> Result<(), SubmitError> {
-        if cost.memory_kib > self.memory_kib_max {
+        let work_kib = u64::from(cost.memory_kib) * u64::from(cost.passes);
+        if cost.memory_kib > self.memory_kib_max || work_kib > self.work_kib_max {
             return Err(SubmitError::TooCostly);
         }
         if password.len() > PASSWORD_LENGTH_MAX {
@@ -456,6 +466,7 @@ mod tests {
             threads,
             waiting_max,
             memory_kib_max: 256,
+            work_kib_max: 512,
         })
         .expect("threads")
     }
@@ -675,7 +686,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_above_the_memory_cap_are_refused() {
+    fn jobs_above_the_caps_are_refused() {
         let pool = pool(1, 1);
         let dear = Cost {
             memory_kib: 257,
@@ -683,6 +694,15 @@ mod tests {
         };
         assert!(matches!(
             pool.hash(password(), dear),
+            Err(SubmitError::TooCostly)
+        ));
+        let long = Cost {
+            memory_kib: 256,
+            passes: 3,
+            ..CHEAP
+        };
+        assert!(matches!(
+            pool.hash(password(), long),
             Err(SubmitError::TooCostly)
         ));
         let record = PasswordRecord::of_nobody(dear).expect("random");

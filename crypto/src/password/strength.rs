@@ -10,8 +10,8 @@
 //! the like as letters, and its arithmetic overflows on long keyboard walks. So it never
 //! sees more than [`PIECE_LENGTH`] characters with [`SUBSTITUTES_MAX`] such signs: a
 //! password is cut into up to [`PIECES_MAX`] pieces, and counts as strong as its
-//! strongest one. That may say too little and never too much, since whoever guesses the
-//! whole has guessed each piece. What follows the last piece changes nothing.
+//! strongest one. What follows the last piece changes nothing. It is an estimate: a word
+//! that a cut goes through is not seen as that word.
 //!
 //! Usual passwords take a quarter of a millisecond a piece, the worst known ones
 //! four milliseconds (one of two virtual cores).
@@ -36,8 +36,8 @@ pub const SUBSTITUTES_MAX: usize = 3;
 pub const PIECES_MAX: usize = 4;
 /// How many of the caller's words are looked at.
 pub const USER_INPUTS_MAX: usize = 16;
-/// How many characters of each.
-pub const USER_INPUT_LENGTH_MAX: usize = 32;
+/// How many characters of each; longer than that they are cut as passwords are.
+pub const USER_INPUT_LENGTH_MAX: usize = PIECE_LENGTH * PIECES_MAX;
 
 /// Digits are readable as letters as well, but all ten in no more than sixteen ways.
 const SUBSTITUTES: &str = "@({[<!|$+%";
@@ -213,23 +213,18 @@ impl fmt::Display for Suggestion {
 /// ```
 #[must_use]
 pub fn estimate(password: &str, user_inputs: &[&str]) -> Strength {
+    // Cut as the password is, so that one that begins with such an input has its pieces.
     let user_inputs: Vec<&str> = user_inputs
         .iter()
         .take(USER_INPUTS_MAX)
-        .map(|input| split_characters(input, USER_INPUT_LENGTH_MAX).0)
+        .flat_map(|input| pieces(input))
         .collect();
-    let (first, mut rest) = split_piece(password);
-    let mut strongest = zxcvbn::zxcvbn(first, &user_inputs);
-    for _ in 1..PIECES_MAX {
-        if rest.is_empty() {
-            break;
-        }
-        let (piece, behind) = split_piece(rest);
+    let mut strongest = zxcvbn::zxcvbn("", &[]);
+    for piece in pieces(password) {
         let entropy = zxcvbn::zxcvbn(piece, &user_inputs);
-        if entropy.guesses() > strongest.guesses() {
+        if entropy.guesses() >= strongest.guesses() {
             strongest = entropy;
         }
-        rest = behind;
     }
     let advice = strongest.feedback();
     Strength {
@@ -248,6 +243,17 @@ pub fn estimate(password: &str, user_inputs: &[&str]) -> Strength {
             })
             .unwrap_or_default(),
     }
+}
+
+/// The pieces of a text that are looked at; one empty piece of an empty text.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    core::iter::from_fn(move || {
+        let (piece, behind) = split_piece(rest?);
+        rest = Some(behind).filter(|behind| !behind.is_empty());
+        Some(piece)
+    })
+    .take(PIECES_MAX)
 }
 
 /// The longest piece that a text may begin with, and what follows it.
@@ -341,6 +347,14 @@ mod tests {
             assert_eq!(strength.warning, Some(expected), "{password}");
             assert!(!strength.suggestions.is_empty(), "{password}");
         }
+    }
+
+    #[test]
+    fn a_long_input_of_the_callers_is_found_in_the_password() {
+        let name = "sealmoot-production-cluster-1x";
+        assert_eq!(estimate(name, &[]).score, 4);
+        assert!(estimate(name, &[name]).score <= 1);
+        assert!(estimate(&name.to_uppercase(), &[name]).score <= 1);
     }
 
     #[test]

@@ -15,6 +15,8 @@ const MAGIC: &[u8; 4] = b"SMSF";
 const VERSION: u16 = 1;
 /// Length of what stands before the number of slots, to which every slot is bound.
 pub(super) const PREFIX_LENGTH: usize = 8;
+/// Length of the number of slots, which follows it.
+pub(super) const COUNT_LENGTH: usize = 4;
 const FILE_KEY_LENGTH: usize = 32;
 const KEY_ID_LENGTH: usize = 32;
 const SIGNATURE_LENGTH: usize = 64;
@@ -237,7 +239,7 @@ pub(super) fn read<E: From<HeaderError>>(
     if raw != MAGIC {
         return Err(HeaderError::NotASealedFile.into());
     }
-    more(&mut raw, PREFIX_LENGTH + 4 - MAGIC.len())?;
+    more(&mut raw, PREFIX_LENGTH + COUNT_LENGTH - MAGIC.len())?;
     let version = u16::from_le_bytes([raw[4], raw[5]]);
     if version != VERSION {
         return Err(HeaderError::UnknownVersion(version).into());

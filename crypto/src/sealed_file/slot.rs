@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::header::{Header, HeaderError, PREFIX_LENGTH, Slot, SlotKind, Stretching};
+use super::header::{COUNT_LENGTH, Header, HeaderError, PREFIX_LENGTH, Slot, SlotKind, Stretching};
 use super::{
     CONTEXT, ExpectedSender, FileOpenError, FileSealError, Opener, Recipient, Recipients,
     SLOTS_MAX, Secret, Sender, SenderMode,
@@ -159,10 +159,13 @@ fn split<'a>(header: &'a Header, slot: &Slot) -> (&'a [u8], &'a [u8]) {
 }
 
 /// What a slot's box is bound to. The lengths of all but the last part follow from
-/// those before. The other slots are not in it: they are the MAC's affair.
+/// those before. The other slots are not in it: they are the MAC's affair. But their
+/// number is: else one of several recipients, who knows the file key, could cut the
+/// others' slots off and make it look as if the sender had written to one person only,
+/// which is what vouches for the content.
 pub(super) fn binding(raw: &[u8], kind: SlotKind, key_id: &[u8], context: &str) -> Vec<u8> {
     [
-        &raw[..PREFIX_LENGTH],
+        &raw[..PREFIX_LENGTH + COUNT_LENGTH],
         &[kind.number()],
         key_id,
         context.as_bytes(),

@@ -393,6 +393,10 @@ fn slots_are_neither_added_nor_removed_nor_moved() {
             let refused = refusal(&opener, &with_slots(&file, slots));
             match sender {
                 Sender::Signature(_) => assert!(matches!(refused, FileOpenError::WrongSender)),
+                // A slot is bound to the number of slots, and all of them by the MAC.
+                _ if slots.len() != all.len() => {
+                    assert!(matches!(refused, FileOpenError::NoSlotOpens));
+                }
                 _ => assert!(matches!(refused, FileOpenError::Closed)),
             }
         }
@@ -556,13 +560,41 @@ fn one_of_several_recipients_can_replace_the_content_for_the_others() {
 }
 
 #[test]
+fn one_of_several_recipients_cannot_make_it_a_file_for_one() {
+    let [alice, bob, mallory] =
+        [(); 3].map(|()| PrivateKey::generate(Kem::X25519).expect("random"));
+    let (of_alice, of_bob, of_mallory) =
+        (alice.public_key(), bob.public_key(), mallory.public_key());
+    let file = sealed(
+        &Recipients::new()
+            .public_key(&of_bob)
+            .public_key(&of_mallory)
+            .sender(Sender::Agreement(&alice)),
+    );
+    let expected = ExpectedSender::Agreement(&of_alice);
+    let key = file_key(
+        &Opener::private_key(&mallory).expect_sender(expected),
+        &file,
+    );
+    let slots = slots(&file);
+    let for_bob = Opener::private_key(&bob).expect_sender(expected);
+    let with = |slots: &[Vec<u8>]| forged(SenderMode::Agreement, slots, &[], &key);
+    // The forgery itself is right: for both, bob takes it, as the module page says.
+    assert!(open(&for_bob, "test", &with(&slots)).is_ok());
+    assert!(matches!(
+        open(&for_bob, "test", &with(&slots[..1])),
+        Err(FileOpenError::NoSlotOpens)
+    ));
+}
+
+#[test]
 fn a_slot_with_a_key_of_another_length_is_refused() {
     // By one who knows the keyset, whose box is as long as a key's would be.
     let cast = Cast::new();
     let file = sealed(&Recipients::new().keyset(&cast.keyset));
     let (header, _) = header::parse(&file).expect("a header");
     let opener = Opener::keyset(&cast.keyset);
-    let mut associated_data = header.raw[..8].to_vec();
+    let mut associated_data = header.raw[..12].to_vec();
     associated_data.push(2);
     associated_data.extend_from_slice(b"test");
     let short = cast
