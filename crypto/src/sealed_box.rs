@@ -236,7 +236,7 @@ pub fn seal_from(
         &[],
         associated_data,
     );
-    let mode = OpModeS::Auth((private.clone(), public));
+    let mode = OpModeS::Auth(((**private).clone(), public));
     Ok(write::<X25519>(&mode, recipient, &binding, plaintext)?)
 }
 

@@ -167,8 +167,19 @@ pub(crate) fn scrubbed<T>(work: impl FnOnce() -> T) -> T {
 /// As [`scrubbed`], for work that goes `frames` KiB down the stack.
 pub(crate) fn scrubbed_below<T>(frames: usize, work: impl FnOnce() -> T) -> T {
     // Both calls begin where this frame ends.
-    let result = apart(work);
+    let result = further_down(work);
     overwrite(frames);
+    result
+}
+
+/// Begins the frame of `work` below where the first frame of [`overwrite`] begins to be
+/// filled: above that stand registers that it saved, and there bytes would be left.
+#[inline(never)]
+fn further_down<T>(work: impl FnOnce() -> T) -> T {
+    let mut margin = [0u8; 128];
+    black_box(&mut margin);
+    let result = apart(work);
+    black_box(&mut margin);
     result
 }
 

@@ -10,9 +10,12 @@ use hpke::{Deserializable, Kem as _, Serializable};
 use super::suite::{X25519, XWing};
 use crate::digest::Sha256;
 use crate::random::RandomError;
-use crate::secret::{SecretArray, SecretBytes};
+use crate::secret::{SecretArray, SecretBytes, scrubbed, scrubbed_below};
 use crate::signature::KeyId;
 
+/// How many KiB of stack are overwritten below the expansion of an X-Wing seed: ML-KEM
+/// keeps its matrix and vectors there.
+const EXPANSION_FRAMES: usize = 64;
 /// Length of every private key in bytes: a scalar, or the seed of X-Wing's draft.
 const PRIVATE_KEY_LENGTH: usize = 32;
 /// Length of an X25519 public key in bytes.
@@ -114,8 +117,8 @@ pub enum KeyRejected {
 pub struct PrivateKey(pub(super) Private);
 
 pub(super) enum Private {
-    X25519(<X25519 as hpke::Kem>::PrivateKey),
-    // Boxed for its size: the expanded public half comes with it.
+    // Boxed, because moves would copy them.
+    X25519(Box<<X25519 as hpke::Kem>::PrivateKey>),
     XWing(Box<<XWing as hpke::Kem>::PrivateKey>),
 }
 
@@ -136,23 +139,25 @@ impl PrivateKey {
             expected: PRIVATE_KEY_LENGTH,
             found: bytes.len(),
         };
-        Ok(Self(match kem {
-            Kem::X25519 => {
-                Private::X25519(Deserializable::from_bytes(bytes).map_err(wrong_length)?)
-            }
-            Kem::XWing => Private::XWing(Box::new(
-                Deserializable::from_bytes(bytes).map_err(wrong_length)?,
-            )),
-        }))
+        scrubbed_below(EXPANSION_FRAMES, || {
+            Ok(Self(match kem {
+                Kem::X25519 => Private::X25519(Box::new(
+                    Deserializable::from_bytes(bytes).map_err(wrong_length)?,
+                )),
+                Kem::XWing => Private::XWing(Box::new(
+                    Deserializable::from_bytes(bytes).map_err(wrong_length)?,
+                )),
+            }))
+        })
     }
 
     /// The 32 bytes that [`PrivateKey::from_secret_bytes`] takes.
     pub(crate) fn to_secret_bytes(&self) -> SecretBytes {
         let mut bytes = vec![0u8; PRIVATE_KEY_LENGTH];
-        match &self.0 {
+        scrubbed(|| match &self.0 {
             Private::X25519(key) => key.write_exact(&mut bytes),
             Private::XWing(key) => key.write_exact(&mut bytes),
-        }
+        });
         SecretBytes::new(bytes)
     }
 

@@ -341,6 +341,49 @@ fn passphrase_boxes() {
 }
 
 #[test]
+fn stream_key() {
+    use sealmoot_crypto::stream::{self, Options, StreamKey};
+    let _alone = alone();
+    leaves_nothing("used", || {
+        let secret = random_array();
+        let key = StreamKey::from_secret(&secret);
+        let sealed = stream::seal(&key, "test", b"", Options::default(), b"text").expect("sealed");
+        black_box(stream::open(&key, "test", b"", &sealed).expect("opens"));
+        vec![
+            Needle::of(secret.expose()),
+            Needle::of_masked(secret.expose(), 0x36),
+            Needle::of_masked(secret.expose(), 0x5c),
+        ]
+    });
+}
+
+#[test]
+fn keys_behind_the_door_for_raw_ones() {
+    use sealmoot_crypto::hazmat::{openssh, pem, raw};
+    use sealmoot_crypto::signature::SigningKey;
+    let _alone = alone();
+    leaves_nothing("exported and imported", || {
+        let key = SigningKey::generate().expect("randomness");
+        let exported = raw::export_signing_key(&key);
+        black_box(raw::import_signing_key(exported.expose()).expect("a key"));
+        black_box(pem::signing_key_to_pem(&key));
+        black_box(openssh::private_to_text(&key, "comment").expect("a short comment"));
+        vec![Needle::of(exported.expose())]
+    });
+}
+
+#[test]
+fn keys_for_sealed_boxes() {
+    use sealmoot_crypto::hazmat::raw;
+    use sealmoot_crypto::sealed_box::{Kem, PrivateKey};
+    let _alone = alone();
+    leaves_nothing("made, exported and dropped", || {
+        let key = PrivateKey::generate(Kem::X25519).expect("randomness");
+        vec![Needle::of(raw::export_box_key(&key).expose())]
+    });
+}
+
+#[test]
 fn what_the_libraries_leave_is_measured() {
     let _alone = alone();
     let lines = libraries::table("left in memory, by the system's allocator:");
