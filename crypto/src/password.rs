@@ -146,7 +146,7 @@ fn argon2id(
     let blocks = arena.blocks(argon2.params().block_count())?;
     let mut hash = SecretArray::zeros();
     // Argon2 keeps whole blocks of its memory in variables.
-    scrubbed_below(32, || {
+    scrubbed_below::<32, _>(|| {
         argon2
             .hash_password_into_with_memory(password, salt, hash.expose_mut(), &mut *blocks)
             .expect("lengths, parameters and memory were checked above");

@@ -150,30 +150,24 @@ impl<const N: usize> Zeroize for SecretArray<N> {
     }
 }
 
-/// How much stack [`scrubbed`] overwrites: more than a key operation of this crate
-/// uses, in frames short enough to be filled by plain stores (longer fills begin
-/// with a pause of some 40 ns on x86).
-const SCRUBBED_FRAMES: usize = 16;
-const SCRUBBED_FRAME_LENGTH: usize = 1024;
-
 /// What `work` returns, when the stack on which it ran is overwritten: libraries
 /// return keys by value, spill registers and keep key schedules in variables, and
 /// leave it all behind. `work` returns secrets in boxes, or they are on the stack
-/// again.
+/// again. 16 KiB are more than a key operation of this crate uses.
 pub(crate) fn scrubbed<T>(work: impl FnOnce() -> T) -> T {
-    scrubbed_below(SCRUBBED_FRAMES, work)
+    scrubbed_below::<16, T>(work)
 }
 
-/// As [`scrubbed`], for work that goes `frames` KiB down the stack.
-pub(crate) fn scrubbed_below<T>(frames: usize, work: impl FnOnce() -> T) -> T {
+/// As [`scrubbed`], for work that goes `KIB` KiB down the stack.
+pub(crate) fn scrubbed_below<const KIB: usize, T>(work: impl FnOnce() -> T) -> T {
     // Both calls begin where this frame ends.
     let result = further_down(work);
-    overwrite(frames);
+    overwrite::<KIB>();
     result
 }
 
-/// Begins the frame of `work` below where the first frame of [`overwrite`] begins to be
-/// filled: above that stand registers that it saved, and there bytes would be left.
+/// Begins the frame of `work` below where that of [`overwrite`] begins to be filled:
+/// above that stand registers that it saved, and there bytes would be left.
 #[inline(never)]
 fn further_down<T>(work: impl FnOnce() -> T) -> T {
     let mut margin = [0u8; 128];
@@ -188,14 +182,10 @@ fn apart<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
+/// One frame, because between two there are gaps that nothing fills.
 #[inline(never)]
-fn overwrite(frames: usize) {
-    let mut frame = [0u8; SCRUBBED_FRAME_LENGTH];
-    black_box(&mut frame);
-    if frames > 1 {
-        overwrite(frames - 1);
-    }
-    // Still in use, so that the call above gets a frame of its own.
+fn overwrite<const KIB: usize>() {
+    let mut frame = [[0u8; 1024]; KIB];
     black_box(&mut frame);
 }
 

@@ -8,7 +8,7 @@ use ::hmac::digest::block_api::EagerHash;
 use ::hmac::{Hmac, KeyInit, Mac};
 
 use crate::backend::Backend;
-use crate::secret::{SecretArray, constant_time_equal, scrubbed};
+use crate::secret::{SecretArray, constant_time_equal, scrubbed, scrubbed_below};
 
 /// Shortest key in bytes that is taken from another system: 128 bits, below which
 /// a key can be searched for.
@@ -53,7 +53,7 @@ impl MacKey {
     /// The key with these 32 bytes, computed by `backend`.
     #[must_use]
     pub fn from_secret_on(backend: Backend, secret: &SecretArray<32>) -> Self {
-        Self(Pads::sha256(backend, secret.expose()))
+        scrubbed(|| Self(Pads::sha256(backend, secret.expose())))
     }
 
     /// The key with these bytes, of whatever length another system has given it.
@@ -78,7 +78,8 @@ impl MacKey {
     /// # Errors
     /// [`KeyTooShort`].
     pub fn from_bytes_on(backend: Backend, bytes: &[u8]) -> Result<Self, KeyTooShort> {
-        Ok(Self(Pads::sha256(backend, long_enough(bytes)?)))
+        let bytes = long_enough(bytes)?;
+        Ok(scrubbed(|| Self(Pads::sha256(backend, bytes))))
     }
 
     /// `HMAC-SHA-256(self, parts, one after another)`. The caller makes the split
@@ -130,7 +131,7 @@ impl MacKey512 {
     /// The key with these 32 bytes, computed by `backend`.
     #[must_use]
     pub fn from_secret_on(backend: Backend, secret: &SecretArray<32>) -> Self {
-        Self(Pads::sha512(backend, secret.expose()))
+        scrubbed(|| Self(Pads::sha512(backend, secret.expose())))
     }
 
     /// The key with these bytes, of whatever length another system has given it.
@@ -146,7 +147,8 @@ impl MacKey512 {
     /// # Errors
     /// [`KeyTooShort`].
     pub fn from_bytes_on(backend: Backend, bytes: &[u8]) -> Result<Self, KeyTooShort> {
-        Ok(Self(Pads::sha512(backend, long_enough(bytes)?)))
+        let bytes = long_enough(bytes)?;
+        Ok(scrubbed(|| Self(Pads::sha512(backend, bytes))))
     }
 
     /// `HMAC-SHA-512(self, parts, one after another)`. The caller makes the split
@@ -205,19 +207,24 @@ where
     Hmac<D>: Mac + KeyInit + Clone,
 {
     fn rust_crypto(key: &[u8]) -> Self {
-        scrubbed(|| {
-            let pads = <Hmac<D> as KeyInit>::new_from_slice(key);
-            Self::RustCrypto(Box::new(pads.expect("HMAC takes keys of any length")))
-        })
+        let pads = <Hmac<D> as KeyInit>::new_from_slice(key);
+        Self::RustCrypto(Box::new(pads.expect("HMAC takes keys of any length")))
     }
 
     #[cfg(feature = "aws-lc")]
     fn aws_lc(algorithm: aws_lc_rs::hmac::Algorithm, key: &[u8]) -> Self {
-        scrubbed(|| Self::AwsLc(Box::new(aws_lc_rs::hmac::Key::new(algorithm, key))))
+        Self::AwsLc(Box::new(aws_lc_rs::hmac::Key::new(algorithm, key)))
     }
 
     /// `N` is the hash's length: every caller is one of the two key types above.
+    ///
+    /// The library's state, of which a copy is made for each message, has room that it
+    /// never initialised, and in which pieces of a padded key can stand.
     fn tag<const N: usize>(&self, parts: &[&[u8]]) -> [u8; N] {
+        scrubbed_below::<1, _>(|| self.tag_unscrubbed(parts))
+    }
+
+    fn tag_unscrubbed<const N: usize>(&self, parts: &[&[u8]]) -> [u8; N] {
         let mut tag = [0u8; N];
         match self {
             Self::RustCrypto(key) => {

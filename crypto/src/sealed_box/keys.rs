@@ -15,7 +15,7 @@ use crate::signature::KeyId;
 
 /// How many KiB of stack are overwritten below the expansion of an X-Wing seed: ML-KEM
 /// keeps its matrix and vectors there.
-const EXPANSION_FRAMES: usize = 64;
+const EXPANSION_KIB: usize = 64;
 /// Length of every private key in bytes: a scalar, or the seed of X-Wing's draft.
 const PRIVATE_KEY_LENGTH: usize = 32;
 /// Length of an X25519 public key in bytes.
@@ -139,7 +139,7 @@ impl PrivateKey {
             expected: PRIVATE_KEY_LENGTH,
             found: bytes.len(),
         };
-        scrubbed_below(EXPANSION_FRAMES, || {
+        scrubbed_below::<EXPANSION_KIB, _>(|| {
             Ok(Self(match kem {
                 Kem::X25519 => Private::X25519(Box::new(
                     Deserializable::from_bytes(bytes).map_err(wrong_length)?,

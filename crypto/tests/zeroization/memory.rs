@@ -27,33 +27,47 @@ const ROOM: usize = 128 * 1024;
 
 /// A secret, as it can be looked for without being held.
 #[derive(Clone)]
-pub(crate) struct Needle(Vec<u64>);
+pub(crate) struct Needle {
+    pieces: Vec<u64>,
+    /// What the memory's words are combined with before they are compared. The secret
+    /// is not: its masked words would stand in memory themselves.
+    mask: u64,
+}
 
 impl Needle {
     /// The needle for a secret; its length is rounded down to whole pieces.
     pub(crate) fn of(secret: &[u8]) -> Self {
-        Self(secret.chunks_exact(PIECE).map(scrambled).collect())
+        Self::of_masked(secret, 0)
     }
 
     /// As [`Needle::of`], of every byte combined with `mask`: a padded key.
     pub(crate) fn of_masked(secret: &[u8], mask: u8) -> Self {
-        let mask = u64::from_le_bytes([mask; PIECE]);
-        let piece = |piece: &[u8]| (word(piece) ^ mask).wrapping_mul(MULTIPLIER);
-        Self(secret.chunks_exact(PIECE).map(piece).collect())
+        Self {
+            pieces: secret.chunks_exact(PIECE).map(scrambled).collect(),
+            mask: u64::from_le_bytes([mask; PIECE]),
+        }
     }
 
+    /// A needle without mask as text.
     pub(crate) fn to_text(&self) -> String {
-        let words: Vec<String> = self.0.iter().map(|word| format!("{word:016x}")).collect();
+        let words: Vec<String> = self
+            .pieces
+            .iter()
+            .map(|word| format!("{word:016x}"))
+            .collect();
         words.join("-")
     }
 
     pub(crate) fn from_text(text: &str) -> Self {
         let parse = |word| u64::from_str_radix(word, 16).expect("hexadecimal");
-        Self(text.split('-').map(parse).collect())
+        Self {
+            pieces: text.split('-').map(parse).collect(),
+            mask: 0,
+        }
     }
 
     fn length(&self) -> usize {
-        self.0.len() * PIECE
+        self.pieces.len() * PIECE
     }
 }
 
@@ -242,8 +256,8 @@ fn search_region(
             return;
         }
         for (offset, window) in chunk[..read].windows(PIECE).enumerate() {
-            let product = word(window).wrapping_mul(MULTIPLIER);
-            for (piece, wanted) in needle.0.iter().enumerate() {
+            let product = (word(window) ^ needle.mask).wrapping_mul(MULTIPLIER);
+            for (piece, wanted) in needle.pieces.iter().enumerate() {
                 if product == *wanted && hits.len() < HITS_MAX {
                     hits.push(((at + offset).wrapping_sub(piece * PIECE), piece));
                 }
