@@ -9,6 +9,16 @@
 //! A record key commits to nothing: whoever holds two keys can make one record
 //! that opens under both. Where a key may come from an attacker (a passphrase, a
 //! keyset handed around) use [`crate::keyset`], which commits.
+//!
+//! ```
+//! use sealmoot_crypto::{aead::RecordKey, secret::SecretArray};
+//! let key = RecordKey::from_secret(&SecretArray::random()?);
+//! let mut disk = [key.seal(b"block 0", b"one")?, key.seal(b"block 1", b"two")?];
+//! assert_eq!(key.open(b"block 0", &mut disk[0].clone())?, b"one");
+//! disk.swap(0, 1); // as whoever writes the disk can
+//! assert!(key.open(b"block 0", &mut disk[0]).is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -30,6 +40,15 @@ pub const NONCE_LENGTH: usize = 24;
 pub const TAG_LENGTH: usize = 16;
 
 /// Sealing failed; nothing was encrypted.
+///
+/// ```
+/// use sealmoot_crypto::aead::SealError;
+/// // The random source may work again; a plaintext does not get shorter.
+/// fn retry_helps(error: &SealError) -> bool {
+///     matches!(error, SealError::Random(_))
+/// }
+/// assert!(!retry_helps(&SealError::TooLong));
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
     /// No nonce could be drawn.
@@ -42,11 +61,32 @@ pub enum SealError {
 
 /// The record does not open: wrong key, wrong associated data or changed bytes.
 /// Which of them is not said, because the difference would help an attacker only.
+///
+/// ```
+/// use sealmoot_crypto::{aead::{OpenError, RecordKey}, secret::SecretArray};
+/// let key = RecordKey::from_secret(&SecretArray::random()?);
+/// let other_key = RecordKey::from_secret(&SecretArray::random()?);
+/// let record = key.seal(b"block 3", b"text")?;
+/// assert_eq!(key.open(b"block 4", &mut record.clone()), Err(OpenError));
+/// assert_eq!(other_key.open(b"block 3", &mut record.clone()), Err(OpenError));
+/// assert_eq!(key.open(b"block 3", &mut record.clone()[1..]), Err(OpenError));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("authentication failed")]
 pub struct OpenError;
 
 /// A 256-bit key for records of the form `nonce(24) || ciphertext || tag(16)`.
+///
+/// ```
+/// use sealmoot_crypto::{aead::RecordKey, secret::SecretArray};
+/// let key = RecordKey::from_secret(&SecretArray::random()?);
+/// let record = key.seal(b"block 3", b"text")?;
+/// assert_eq!(record.len(), 24 + 4 + 16);
+/// // The nonce is drawn anew each time.
+/// assert_ne!(key.seal(b"block 3", b"text")?, record);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct RecordKey {
     backend: Backend,
     /// Boxed, because moves would copy it.
@@ -65,6 +105,18 @@ impl RecordKey {
     pub const OVERHEAD: usize = NONCE_LENGTH + TAG_LENGTH;
 
     /// The record key with these 32 bytes, computed by the default backend.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{aead::RecordKey, kdf::{Label, derive_key}, secret::SecretArray};
+    /// const BLOCKS: Label = Label::new("blocks of a file");
+    /// let root = SecretArray::random()?;
+    /// let key = RecordKey::from_secret(&derive_key(&root, BLOCKS, b"file 7"));
+    /// let mut record = key.seal(b"block 3", b"text")?;
+    ///
+    /// let after_a_restart = RecordKey::from_secret(&derive_key(&root, BLOCKS, b"file 7"));
+    /// assert_eq!(after_a_restart.open(b"block 3", &mut record)?, b"text");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn from_secret(secret: &SecretArray<32>) -> Self {
         Self::from_secret_on(Backend::default(), secret)
@@ -124,6 +176,18 @@ impl RecordKey {
     ///
     /// # Panics
     /// When `buffer[start..]` is shorter than a nonce.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{aead::{NONCE_LENGTH, RecordKey}, secret::SecretArray};
+    /// let key = RecordKey::from_secret(&SecretArray::random()?);
+    /// let mut buffer = b"head".to_vec(); // stays as it is
+    /// buffer.resize(4 + NONCE_LENGTH, 0);
+    /// buffer.extend_from_slice(b"text");
+    /// key.seal_in_place(b"block 3", &mut buffer, 4)?;
+    /// assert_eq!(&buffer[..4], b"head");
+    /// assert_eq!(key.open(b"block 3", &mut buffer[4..])?, b"text");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn seal_in_place(
         &self,
         associated_data: &[u8],
@@ -155,6 +219,17 @@ impl RecordKey {
     ///
     /// # Errors
     /// [`OpenError`]; the content of `record` is then unspecified.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{aead::RecordKey, secret::SecretArray};
+    /// let key = RecordKey::from_secret(&SecretArray::random()?);
+    /// let mut record = key.seal(b"block 3", b"text")?;
+    /// let mut changed = record.clone();
+    /// changed[24] ^= 1;
+    /// assert_eq!(key.open(b"block 3", &mut record)?, b"text");
+    /// assert!(key.open(b"block 3", &mut changed).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn open<'a>(
         &self,
         associated_data: &[u8],

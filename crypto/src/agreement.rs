@@ -2,6 +2,16 @@
 //!
 //! A public key of low order makes the shared secret zero whatever the private
 //! key is: whoever sent it knows the "secret". Such an agreement is an error.
+//!
+//! ```
+//! use sealmoot_crypto::{agreement::AgreementKey, kdf};
+//! let (alice, bob) = (AgreementKey::generate()?, AgreementKey::generate()?);
+//! // Each side has its own private key and the other's public one.
+//! let hers = kdf::derive(alice.agree(&bob.public())?.expose(), "chat", b"alice, bob");
+//! let his = kdf::derive(bob.agree(&alice.public())?.expose(), "chat", b"alice, bob");
+//! assert!(hers.same_as(&his));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use alloc::boxed::Box;
 
@@ -16,11 +26,29 @@ use crate::secret::constant_time_equal;
 use crate::secret::{SecretArray, scrubbed};
 
 /// The other side's public key is of low order.
+///
+/// ```
+/// use sealmoot_crypto::agreement::{AgreementKey, AgreementPublic, NotContributory};
+/// let key = AgreementKey::generate()?;
+/// let low_order = AgreementPublic::from_bytes([0; 32]);
+/// assert_eq!(key.agree(&low_order).err(), Some(NotContributory));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the peer's public key does not contribute to the shared secret")]
 pub struct NotContributory;
 
 /// An X25519 private key; wiped on drop. Boxed, because moves would copy it.
+///
+/// ```
+/// use sealmoot_crypto::agreement::AgreementKey;
+/// let (alice, bob) = (AgreementKey::generate()?, AgreementKey::generate()?);
+/// let eve = AgreementKey::generate()?;
+/// let shared = alice.agree(&bob.public())?;
+/// assert!(!shared.same_as(&eve.agree(&bob.public())?));
+/// assert_eq!(format!("{alice:?}"), "AgreementKey(redacted)");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct AgreementKey(Key);
 
 enum Key {
@@ -35,6 +63,13 @@ impl AgreementKey {
     ///
     /// # Errors
     /// When the random source fails.
+    ///
+    /// ```
+    /// use sealmoot_crypto::agreement::AgreementKey;
+    /// let (one, another) = (AgreementKey::generate()?, AgreementKey::generate()?);
+    /// assert_ne!(one.public(), another.public());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn generate() -> Result<Self, RandomError> {
         Self::generate_on(Backend::default())
     }
@@ -43,12 +78,33 @@ impl AgreementKey {
     ///
     /// # Errors
     /// When the random source fails.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{agreement::AgreementKey, backend::Backend};
+    /// let peer = AgreementKey::generate()?;
+    /// for backend in Backend::ALL {
+    ///     let key = AgreementKey::generate_on(*backend)?;
+    ///     assert!(key.agree(&peer.public())?.same_as(&peer.agree(&key.public())?));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn generate_on(backend: Backend) -> Result<Self, RandomError> {
         Ok(Self::from_bytes_on(backend, &SecretArray::random()?))
     }
 
     /// The key with these 32 bytes, clamped as RFC 7748 says, computed by the default
     /// backend.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{agreement::AgreementKey, secret::SecretArray};
+    /// let mut bytes = SecretArray::random()?;
+    /// let key = AgreementKey::from_bytes(&bytes);
+    /// bytes.expose_mut()[0] ^= 1; // a bit that clamping clears
+    /// assert_eq!(AgreementKey::from_bytes(&bytes).public(), key.public());
+    /// bytes.expose_mut()[1] ^= 1; // and one that counts
+    /// assert_ne!(AgreementKey::from_bytes(&bytes).public(), key.public());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn from_bytes(bytes: &SecretArray<32>) -> Self {
         Self::from_bytes_on(Backend::default(), bytes)
@@ -83,6 +139,15 @@ impl AgreementKey {
     }
 
     /// The public half.
+    ///
+    /// ```
+    /// use sealmoot_crypto::agreement::{AgreementKey, AgreementPublic};
+    /// let (alice, bob) = (AgreementKey::generate()?, AgreementKey::generate()?);
+    /// let sent: [u8; 32] = *alice.public().as_bytes();
+    /// let shared = bob.agree(&AgreementPublic::from_bytes(sent))?;
+    /// assert!(shared.same_as(&alice.agree(&bob.public())?));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn public(&self) -> AgreementPublic {
         scrubbed(|| {
@@ -154,17 +219,39 @@ impl fmt::Debug for AgreementKey {
 }
 
 /// An X25519 public key: any 32 bytes; a bad one shows when it is used.
+///
+/// ```
+/// use sealmoot_crypto::agreement::{AgreementKey, AgreementPublic};
+/// let key = AgreementKey::generate()?;
+/// let of_low_order = AgreementPublic::from_bytes([0; 32]); // taken,
+/// assert!(key.agree(&of_low_order).is_err()); // and refused here
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct AgreementPublic([u8; 32]);
 
 impl AgreementPublic {
     /// Takes 32 bytes.
+    ///
+    /// ```
+    /// use sealmoot_crypto::agreement::{AgreementKey, AgreementPublic};
+    /// let key = AgreementKey::generate()?;
+    /// let received = *key.public().as_bytes();
+    /// assert_eq!(AgreementPublic::from_bytes(received), key.public());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
     /// The 32 bytes.
+    ///
+    /// ```
+    /// use sealmoot_crypto::agreement::AgreementPublic;
+    /// let public = AgreementPublic::from_bytes([9; 32]);
+    /// assert_eq!(public.as_bytes(), &[9; 32]);
+    /// ```
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

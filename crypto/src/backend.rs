@@ -4,6 +4,17 @@
 //! chosen where a key is made and stays with it. Where neither has an algorithm
 //! (Ed25519's strict verification, X-Wing, BLAKE3) RustCrypto and its kin compute,
 //! whatever was chosen.
+//!
+//! ```
+//! use sealmoot_crypto::{backend::Backend, keyset::Keyset};
+//! let mut keyset = Keyset::generate()?; // on the default backend
+//! let sealed = keyset.seal("note", b"", b"text")?;
+//! for backend in Backend::ALL {
+//!     keyset = keyset.on(*backend);
+//!     assert_eq!(keyset.open("note", b"", &sealed)?.expose(), b"text");
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub(crate) mod aead;
 

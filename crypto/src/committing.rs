@@ -45,6 +45,15 @@ pub(crate) const HEADER_LENGTH: usize = COMMITMENT_AT + 32;
 pub(crate) const OVERHEAD: usize = HEADER_LENGTH + TAG_LENGTH;
 
 /// The cipher that a key is for. A key is used with one cipher for its life.
+///
+/// ```
+/// use sealmoot_crypto::keyset::{Algorithm, Keyset};
+/// for (algorithm, number) in [(Algorithm::Xaes256Gcm, 1), (Algorithm::XChaCha20Poly1305, 2)] {
+///     let sealed = Keyset::generate_with(algorithm)?.seal("note", b"", b"text")?;
+///     assert_eq!(sealed[1], number); // the box names it, so an opener need not know
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Algorithm {
     /// XAES-256-GCM (C2SP): fastest where the processor has AES instructions.

@@ -16,6 +16,20 @@
 //! A hash without a key proves nothing about who made it. Putting the secret in
 //! front of the message and hashing both is not an authentication code: with
 //! SHA-256 and SHA-512 whoever sees one can extend the message.
+//!
+//! ```
+//! use sealmoot_crypto::digest::{MacKey, Sha256, sha256};
+//! use sealmoot_crypto::secret::SecretArray;
+//! let mut hasher = Sha256::new();
+//! hasher.update(b"a file, ");
+//! hasher.update(b"piece by piece");
+//! assert_eq!(hasher.finish(), sha256(b"a file, piece by piece"));
+//!
+//! let key = MacKey::from_secret(&SecretArray::random()?);
+//! let tag = key.tag(&[b"pay 42 EUR"]);
+//! assert!(key.verify(&[b"pay 43 EUR"], &tag).is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod blake3;
 mod hmac;

@@ -5,10 +5,38 @@
 //! strings never decode to the same value, so a signature over the bytes is a
 //! signature over the value. Decoding states a maximum for every length before
 //! memory is reserved, and ends by refusing what is left over.
+//!
+//! ```
+//! use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
+//! fn decode(bytes: &[u8]) -> Result<(u64, &str), EncodingError> {
+//!     let mut reader = Reader::new(bytes);
+//!     let invoice = (reader.u64()?, reader.text(64)?);
+//!     reader.finish()?;
+//!     Ok(invoice)
+//! }
+//! let mut writer = Writer::new();
+//! writer.u64(42);
+//! writer.text("EUR");
+//! let mut bytes = writer.finish();
+//! assert_eq!(decode(&bytes)?, (42, "EUR"));
+//! bytes.push(0);
+//! assert_eq!(decode(&bytes), Err(EncodingError::TrailingBytes { count: 1 }));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use alloc::vec::Vec;
 
 /// Why bytes are not the canonical encoding of a value.
+///
+/// ```
+/// use sealmoot_crypto::encoding::{EncodingError, Reader};
+/// let missing = EncodingError::EndsEarly { offset: 4, missing: 1 };
+/// assert_eq!(Reader::new(b"\x03\0\0\0hi").text(8), Err(missing));
+/// let too_long = EncodingError::TooLong { offset: 0, length: 9, maximum: 8 };
+/// assert_eq!(Reader::new(b"\x09\0\0\0").text(8), Err(too_long));
+/// let left_over = EncodingError::TrailingBytes { count: 2 };
+/// assert_eq!(Reader::new(b"hi").finish(), Err(left_over));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EncodingError {
     /// The bytes end before the value does.
@@ -74,43 +102,100 @@ pub struct Writer(Vec<u8>);
 
 impl Writer {
     /// Nothing written yet.
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::Writer;
+    /// assert!(Writer::new().finish().is_empty());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Nothing written yet, with room for `capacity` bytes.
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::Writer;
+    /// // With exact room no half-grown copy of a secret is left behind.
+    /// let mut writer = Writer::with_capacity(2 + 32);
+    /// writer.u16(1);
+    /// writer.fixed(&[7; 32]);
+    /// assert_eq!(writer.finish().len(), 2 + 32);
+    /// ```
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         Self(Vec::with_capacity(capacity))
     }
 
     /// One byte.
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::Writer;
+    /// let mut writer = Writer::new();
+    /// writer.u8(0xff);
+    /// assert_eq!(writer.finish(), [0xff]);
+    /// ```
     pub fn u8(&mut self, value: u8) {
         self.0.push(value);
     }
 
     /// A flag: 0 or 1.
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::Writer;
+    /// let mut writer = Writer::new();
+    /// writer.flag(true);
+    /// writer.flag(false);
+    /// assert_eq!(writer.finish(), [1, 0]);
+    /// ```
     pub fn flag(&mut self, value: bool) {
         self.0.push(u8::from(value));
     }
 
     /// Two bytes.
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::Writer;
+    /// let mut writer = Writer::new();
+    /// writer.u16(0x0102);
+    /// assert_eq!(writer.finish(), [0x02, 0x01]);
+    /// ```
     pub fn u16(&mut self, value: u16) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
     /// Four bytes.
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::Writer;
+    /// let mut writer = Writer::new();
+    /// writer.u32(258);
+    /// assert_eq!(writer.finish(), [2, 1, 0, 0]);
+    /// ```
     pub fn u32(&mut self, value: u32) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
     /// Eight bytes.
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::Writer;
+    /// let mut writer = Writer::new();
+    /// writer.u64(u64::MAX - 1);
+    /// assert_eq!(writer.finish(), [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+    /// ```
     pub fn u64(&mut self, value: u64) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
     /// Bytes whose number the reader knows.
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::Writer;
+    /// let mut writer = Writer::new();
+    /// writer.fixed(b"SMXX"); // no length: every reader expects four bytes
+    /// assert_eq!(writer.finish(), b"SMXX");
+    /// ```
     pub fn fixed(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
@@ -119,12 +204,30 @@ impl Writer {
     ///
     /// # Panics
     /// When there are 4 GiB or more, far above every maximum of a reader.
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::Writer;
+    /// let (mut left, mut right) = (Writer::new(), Writer::new());
+    /// left.bytes(b"ab");
+    /// left.bytes(b"c");
+    /// right.bytes(b"a");
+    /// right.bytes(b"bc");
+    /// // Lengths keep apart what would be one text when joined.
+    /// assert_ne!(left.finish(), right.finish());
+    /// ```
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.count(bytes.len());
         self.0.extend_from_slice(bytes);
     }
 
     /// A length and that many bytes of UTF-8.
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::Writer;
+    /// let mut writer = Writer::new();
+    /// writer.text("ä");
+    /// assert_eq!(writer.finish(), [2, 0, 0, 0, 0xc3, 0xa4]); // bytes are counted
+    /// ```
     pub fn text(&mut self, text: &str) {
         self.bytes(text.as_bytes());
     }
@@ -133,11 +236,34 @@ impl Writer {
     ///
     /// # Panics
     /// When it does not fit 32 bits, far above every maximum of a reader.
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::Writer;
+    /// let ports = [80u16, 443];
+    /// let mut writer = Writer::new();
+    /// writer.count(ports.len());
+    /// for port in ports {
+    ///     writer.u16(port);
+    /// }
+    /// assert_eq!(writer.finish(), [2, 0, 0, 0, 80, 0, 0xbb, 0x01]);
+    /// ```
     pub fn count(&mut self, count: usize) {
         self.u32(u32::try_from(count).expect("lengths are bounded far below 4 GiB"));
     }
 
     /// What was written.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{encoding::Writer, signature::SigningKey};
+    /// let mut writer = Writer::new();
+    /// writer.u64(7);
+    /// writer.text("alice");
+    /// let statement = writer.finish();
+    /// let key = SigningKey::generate()?;
+    /// let signature = key.sign("membership", &statement);
+    /// key.verifying_key().verify("membership", &statement, &signature)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn finish(self) -> Vec<u8> {
         self.0
@@ -145,6 +271,16 @@ impl Writer {
 }
 
 /// Takes an encoding apart, refusing whatever is not canonical.
+///
+/// ```
+/// use sealmoot_crypto::encoding::{EncodingError, Reader};
+/// let mut reader = Reader::new(b"\x01\0\x05\0\0\0alice");
+/// assert_eq!(reader.u16()?, 1);
+/// assert_eq!(reader.text(64)?, "alice");
+/// assert!(matches!(reader.u8(), Err(EncodingError::EndsEarly { .. })));
+/// reader.finish()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Reader<'a> {
     bytes: &'a [u8],
     offset: usize,
@@ -152,6 +288,13 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Begins at the first of `bytes`.
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::{EncodingError, Reader};
+    /// let reader = Reader::new(b"abc");
+    /// // Nothing was read yet, so everything is left over.
+    /// assert_eq!(reader.finish(), Err(EncodingError::TrailingBytes { count: 3 }));
+    /// ```
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, offset: 0 }
@@ -161,6 +304,15 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`EncodingError::EndsEarly`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::{EncodingError, Reader};
+    /// let mut reader = Reader::new(b"SMXXab");
+    /// assert_eq!(reader.fixed(4)?, b"SMXX");
+    /// let short = EncodingError::EndsEarly { offset: 4, missing: 1 };
+    /// assert_eq!(reader.fixed(3), Err(short));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn fixed(&mut self, count: usize) -> Result<&'a [u8], EncodingError> {
         let left = self.bytes.len() - self.offset;
         if left < count {
@@ -178,6 +330,15 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`EncodingError::EndsEarly`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::Reader;
+    /// let mut reader = Reader::new(b"abcd");
+    /// let head: [u8; 3] = reader.array()?;
+    /// assert_eq!(&head, b"abc");
+    /// assert!(reader.array::<2>().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], EncodingError> {
         let mut array = [0u8; N];
         array.copy_from_slice(self.fixed(N)?);
@@ -188,6 +349,15 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`EncodingError::EndsEarly`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::{EncodingError, Reader};
+    /// let mut reader = Reader::new(&[7]);
+    /// assert_eq!(reader.u8()?, 7);
+    /// let end = EncodingError::EndsEarly { offset: 1, missing: 1 };
+    /// assert_eq!(reader.u8(), Err(end));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn u8(&mut self) -> Result<u8, EncodingError> {
         Ok(self.array::<1>()?[0])
     }
@@ -196,6 +366,15 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`EncodingError::EndsEarly`], [`EncodingError::Unknown`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::{EncodingError, Reader};
+    /// let mut reader = Reader::new(&[1, 2]);
+    /// assert!(reader.flag()?);
+    /// let refused = EncodingError::Unknown { what: "flag", value: 2 };
+    /// assert_eq!(reader.flag(), Err(refused));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn flag(&mut self) -> Result<bool, EncodingError> {
         match self.u8()? {
             0 => Ok(false),
@@ -211,6 +390,14 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`EncodingError::EndsEarly`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::Reader;
+    /// let mut reader = Reader::new(&[0x02, 0x01, 0xff]);
+    /// assert_eq!(reader.u16()?, 0x0102);
+    /// assert!(reader.u16().is_err()); // one byte is left
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn u16(&mut self) -> Result<u16, EncodingError> {
         self.array().map(u16::from_le_bytes)
     }
@@ -219,6 +406,13 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`EncodingError::EndsEarly`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::Reader;
+    /// assert_eq!(Reader::new(&[2, 1, 0, 0]).u32()?, 258);
+    /// assert!(Reader::new(&[2, 1, 0]).u32().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn u32(&mut self) -> Result<u32, EncodingError> {
         self.array().map(u32::from_le_bytes)
     }
@@ -227,6 +421,15 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`EncodingError::EndsEarly`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::{EncodingError, Reader};
+    /// let bytes = u64::MAX.to_le_bytes();
+    /// assert_eq!(Reader::new(&bytes).u64()?, u64::MAX);
+    /// let short = EncodingError::EndsEarly { offset: 0, missing: 2 };
+    /// assert_eq!(Reader::new(&bytes[..6]).u64(), Err(short));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn u64(&mut self) -> Result<u64, EncodingError> {
         self.array().map(u64::from_le_bytes)
     }
@@ -235,6 +438,15 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`EncodingError::EndsEarly`], [`EncodingError::TooLong`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::{EncodingError, Reader};
+    /// const MEMBERS_MAX: usize = 100;
+    /// // Refused before anybody reserves room for four billion members.
+    /// let refused = Reader::new(&[0xff; 4]).count(MEMBERS_MAX);
+    /// let too_long = EncodingError::TooLong { offset: 0, length: 0xffff_ffff, maximum: 100 };
+    /// assert_eq!(refused, Err(too_long));
+    /// ```
     pub fn count(&mut self, maximum: usize) -> Result<usize, EncodingError> {
         let offset = self.offset;
         let count = self.u32()?;
@@ -252,6 +464,15 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`EncodingError::EndsEarly`], [`EncodingError::TooLong`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::{EncodingError, Reader};
+    /// let bytes = b"\x03\0\0\0abc";
+    /// assert_eq!(Reader::new(bytes).bytes(3)?, b"abc");
+    /// let too_long = EncodingError::TooLong { offset: 0, length: 3, maximum: 2 };
+    /// assert_eq!(Reader::new(bytes).bytes(2), Err(too_long));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn bytes(&mut self, maximum: usize) -> Result<&'a [u8], EncodingError> {
         let count = self.count(maximum)?;
         self.fixed(count)
@@ -262,6 +483,14 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`EncodingError::EndsEarly`], [`EncodingError::TooLong`],
     /// [`EncodingError::NotUtf8`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::{EncodingError, Reader};
+    /// assert_eq!(Reader::new(b"\x02\0\0\0hi").text(8)?, "hi");
+    /// let refused = Reader::new(b"\x02\0\0\0\xff\xff").text(8);
+    /// assert_eq!(refused, Err(EncodingError::NotUtf8 { offset: 0 }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn text(&mut self, maximum: usize) -> Result<&'a str, EncodingError> {
         let offset = self.offset;
         core::str::from_utf8(self.bytes(maximum)?).map_err(|_| EncodingError::NotUtf8 { offset })
@@ -271,6 +500,15 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`EncodingError::TrailingBytes`] when anything is left.
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::{EncodingError, Reader};
+    /// let mut reader = Reader::new(&[7, 0, 0]);
+    /// reader.u16()?;
+    /// // Ignored bytes would be a second encoding of the same value.
+    /// assert_eq!(reader.finish(), Err(EncodingError::TrailingBytes { count: 1 }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn finish(self) -> Result<(), EncodingError> {
         match self.bytes.len() - self.offset {
             0 => Ok(()),

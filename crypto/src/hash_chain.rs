@@ -73,11 +73,32 @@ const NEXT_KEY: Label = Label::new("hash chain next key");
 const HEAD_VERSION: u16 = 1;
 
 /// The chain has 2^64 - 1 records, the most that a head can count.
+///
+/// ```
+/// use sealmoot_crypto::hash_chain::{Chain, ChainFull, Head};
+/// use sealmoot_crypto::secret::SecretArray;
+/// let mut bytes = Head::EMPTY.to_bytes();
+/// bytes[2..].fill(0xff); // 2^64 - 1 records
+/// let mut chain = Chain::resume(&SecretArray::random()?, [7; 32], Head::from_bytes(&bytes)?);
+/// assert_eq!(chain.append(b"one too many"), Err(ChainFull));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the chain is full")]
 pub struct ChainFull;
 
 /// What is wrong with a chain.
+///
+/// ```
+/// use sealmoot_crypto::hash_chain::ChainError;
+/// // That a log grew after its head was taken is no sign of tampering.
+/// fn tampered_with(outcome: Result<(), ChainError>) -> bool {
+///     !matches!(outcome, Ok(()) | Err(ChainError::Extended { .. }))
+/// }
+/// assert!(!tampered_with(Err(ChainError::Extended { present: 2, expected: 1 })));
+/// assert!(tampered_with(Err(ChainError::Truncated { present: 1, expected: 2 })));
+/// assert!(tampered_with(Err(ChainError::Broken { index: 0 })));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
     /// The record with this index, or its link, is not the one that was appended
@@ -124,17 +145,46 @@ pub enum ChainError {
 }
 
 /// The authentication code of one record in its place; no secret.
+///
+/// ```
+/// use sealmoot_crypto::{hash_chain::Chain, secret::SecretArray};
+/// let mut chain = Chain::start(&SecretArray::random()?, [7; 32]);
+/// // The same record in another place has another link.
+/// assert_ne!(chain.append(b"tick")?, chain.append(b"tick")?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Link([u8; LINK_LENGTH]);
 
 impl Link {
     /// Takes 32 bytes; whether they are a link shows when a chain is verified.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{hash_chain::{Chain, Link, Verifier}, secret::SecretArray};
+    /// let key = SecretArray::random()?;
+    /// let mut chain = Chain::start(&key, [7; 32]);
+    /// let stored: [u8; 32] = *chain.append(b"first")?.as_bytes();
+    /// let mut verifier = Verifier::start(&key, [7; 32], chain.head());
+    /// verifier.check(b"first", &Link::from_bytes(stored))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn from_bytes(bytes: [u8; LINK_LENGTH]) -> Self {
         Self(bytes)
     }
 
     /// The 32 bytes.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{hash_chain::Chain, secret::SecretArray};
+    /// let mut chain = Chain::start(&SecretArray::random()?, [7; 32]);
+    /// let mut log = Vec::new(); // 32 bytes of link before each record
+    /// log.extend_from_slice(chain.append(b"first")?.as_bytes());
+    /// log.extend_from_slice(b"first");
+    /// assert_eq!(&log[32..], b"first");
+    /// assert_eq!(&log[..32], chain.head().link().as_bytes());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; LINK_LENGTH] {
         &self.0
@@ -152,6 +202,16 @@ impl fmt::Debug for Link {
 }
 
 /// Where a chain ends: how many records it has, and the link of the last.
+///
+/// ```
+/// use sealmoot_crypto::{hash_chain::{Chain, Head}, secret::SecretArray};
+/// let mut chain = Chain::start(&SecretArray::random()?, [7; 32]);
+/// assert_eq!(chain.head(), Head::EMPTY);
+/// let link = chain.append(b"first")?;
+/// let kept_elsewhere = chain.head();
+/// assert_eq!((kept_elsewhere.records(), kept_elsewhere.link()), (1, link));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
     records: u64,
@@ -169,18 +229,48 @@ impl Head {
     };
 
     /// How many records the chain has.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{hash_chain::Chain, secret::SecretArray};
+    /// let mut chain = Chain::start(&SecretArray::random()?, [7; 32]);
+    /// chain.append(b"first")?;
+    /// chain.append(b"second")?;
+    /// assert_eq!(chain.head().records(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn records(&self) -> u64 {
         self.records
     }
 
     /// The link of the last record, or 32 zeros when there is none.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{hash_chain::{Chain, Head}, secret::SecretArray};
+    /// let mut chain = Chain::start(&SecretArray::random()?, [7; 32]);
+    /// chain.append(b"first")?;
+    /// let last = chain.append(b"second")?;
+    /// assert_eq!(chain.head().link(), last);
+    /// assert_eq!(Head::EMPTY.link().as_bytes(), &[0; 32]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn link(&self) -> Link {
         self.link
     }
 
     /// The head as bytes: version u16, records u64, link 32.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{hash_chain::{Chain, Head}, secret::SecretArray};
+    /// let mut chain = Chain::start(&SecretArray::random()?, [7; 32]);
+    /// chain.append(b"first")?;
+    /// let on_paper = chain.head().to_bytes();
+    /// assert_eq!(on_paper.len(), Head::LENGTH);
+    /// assert_eq!(Head::from_bytes(&on_paper)?, chain.head());
+    /// assert!(Head::from_bytes(&on_paper[1..]).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut writer = Writer::with_capacity(Self::LENGTH);
@@ -224,11 +314,30 @@ impl Head {
 }
 
 /// The writer's end of a chain.
+///
+/// ```
+/// use sealmoot_crypto::{hash_chain::Chain, secret::SecretArray};
+/// let mut chain = Chain::start(&SecretArray::random()?, [7; 32]);
+/// chain.append(b"alice logged in")?;
+/// chain.append(b"bob was refused")?;
+/// assert_eq!(format!("{chain:?}"), "Chain(2 records, redacted)");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Chain(State);
 
 impl Chain {
     /// A chain without records. `chain_id` tells chains under one key apart: random,
     /// or a hash of a name. The caller's `first_key` is the caller's to take away.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{digest::sha256, hash_chain::Chain, secret::SecretArray};
+    /// let key = SecretArray::random()?;
+    /// let mut logins = Chain::start(&key, sha256(b"logins"));
+    /// let mut payments = Chain::start(&key, sha256(b"payments"));
+    /// // A record of one log cannot pass for one of the other.
+    /// assert_ne!(logins.append(b"alice")?, payments.append(b"alice")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn start(first_key: &SecretArray<32>, chain_id: [u8; CHAIN_ID_LENGTH]) -> Self {
         Self::resume(first_key, chain_id, Head::EMPTY)
@@ -254,6 +363,17 @@ impl Chain {
     ///
     /// # Errors
     /// [`ChainFull`]; nothing was appended.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{hash_chain::Chain, secret::SecretArray};
+    /// let mut chain = Chain::start(&SecretArray::random()?, [7; 32]);
+    /// let mut log = Vec::new();
+    /// for record in ["first", "second"] {
+    ///     log.push((record, chain.append(record.as_bytes())?));
+    /// }
+    /// assert_eq!(log[1].1, chain.head().link());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn append(&mut self, record: &[u8]) -> Result<Link, ChainFull> {
         let link = self.0.link(record).ok_or(ChainFull)?;
         self.0.advance(link);
@@ -262,6 +382,17 @@ impl Chain {
 
     /// Where the chain ends now. Worth something against truncation only in a place
     /// that whoever can cut the log cannot write to.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{hash_chain::{Chain, ChainError, Verifier}, secret::SecretArray};
+    /// let key = SecretArray::random()?;
+    /// let mut chain = Chain::start(&key, [7; 32]);
+    /// chain.append(b"first")?;
+    /// let sent_to_a_peer = chain.head();
+    /// let log_without_records = Verifier::start(&key, [7; 32], sent_to_a_peer).finish();
+    /// assert_eq!(log_without_records, Err(ChainError::Truncated { present: 0, expected: 1 }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn head(&self) -> Head {
         self.0.head
@@ -269,6 +400,19 @@ impl Chain {
 
     /// The key for the next record, for storing it sealed beside the head. It opens
     /// nothing that was appended before.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{hash_chain::Chain, keyset::Keyset, secret::SecretArray};
+    /// let first_key = SecretArray::random()?;
+    /// let mut chain = Chain::start(&first_key, [7; 32]);
+    /// chain.append(b"first")?;
+    /// assert!(!chain.key().same_as(&first_key)); // it moved on
+    ///
+    /// let keyset = Keyset::generate()?;
+    /// let stored = keyset.seal("chain key", &chain.head().to_bytes(), chain.key().expose())?;
+    /// assert_eq!(stored.len(), 32 + Keyset::OVERHEAD);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn key(&self) -> &SecretArray<32> {
         &self.0.key
@@ -310,6 +454,17 @@ pub struct Verifier {
 
 impl Verifier {
     /// Before the first record of a chain whose first key and expected head are known.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{hash_chain::{Chain, ChainError, Verifier}, secret::SecretArray};
+    /// let key = SecretArray::random()?;
+    /// let mut chain = Chain::start(&key, [7; 32]);
+    /// let link = chain.append(b"first")?;
+    /// Verifier::start(&key, [7; 32], chain.head()).check(b"first", &link)?;
+    /// let other_chain = Verifier::start(&key, [8; 32], chain.head()).check(b"first", &link);
+    /// assert_eq!(other_chain, Err(ChainError::Broken { index: 0 }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn start(
         first_key: &SecretArray<32>,
@@ -321,6 +476,19 @@ impl Verifier {
 
     /// After the record that `verified` ends with, with the key that followed it;
     /// both from a place that is trusted. What stands before is not looked at.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{hash_chain::{Chain, Verifier}, secret::SecretArray};
+    /// let mut chain = Chain::start(&SecretArray::random()?, [7; 32]);
+    /// chain.append(b"checked last month")?;
+    /// let (key, verified) = (SecretArray::from_bytes(*chain.key().expose()), chain.head());
+    /// let link = chain.append(b"new")?;
+    ///
+    /// let mut verifier = Verifier::resume(&key, [7; 32], verified, chain.head());
+    /// verifier.check(b"new", &link)?;
+    /// verifier.finish()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn resume(
         key: &SecretArray<32>,
@@ -346,6 +514,20 @@ impl Verifier {
     /// # Errors
     /// [`ChainError::Broken`], [`ChainError::HeadDiffers`]; every later call gives
     /// the same error, because nothing behind a break can be told.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{hash_chain::{Chain, ChainError, Verifier}, secret::SecretArray};
+    /// let key = SecretArray::random()?;
+    /// let mut chain = Chain::start(&key, [7; 32]);
+    /// let links = [chain.append(b"first")?, chain.append(b"second")?];
+    /// let mut verifier = Verifier::start(&key, [7; 32], chain.head());
+    /// verifier.check(b"first", &links[0])?;
+    /// let changed = verifier.check(b"sec0nd", &links[1]);
+    /// assert_eq!(changed, Err(ChainError::Broken { index: 1 }));
+    /// // What was broken stays so.
+    /// assert_eq!(verifier.check(b"second", &links[1]), changed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn check(&mut self, record: &[u8], link: &Link) -> Result<(), ChainError> {
         if let Some(fault) = self.fault {
             return Err(fault);
@@ -365,6 +547,18 @@ impl Verifier {
     }
 
     /// The head after the records that were checked.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{hash_chain::{Chain, Verifier}, secret::SecretArray};
+    /// let key = SecretArray::random()?;
+    /// let mut chain = Chain::start(&key, [7; 32]);
+    /// let link = chain.append(b"first")?;
+    /// let mut verifier = Verifier::start(&key, [7; 32], chain.head());
+    /// assert_eq!(verifier.head().records(), 0);
+    /// verifier.check(b"first", &link)?;
+    /// assert_eq!(verifier.head(), chain.head());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn head(&self) -> Head {
         self.state.head
@@ -375,6 +569,19 @@ impl Verifier {
     /// # Errors
     /// [`ChainError`]: the first fault that was met, or [`ChainError::Truncated`], or
     /// [`ChainError::Extended`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::{hash_chain::{Chain, ChainError, Verifier}, secret::SecretArray};
+    /// let key = SecretArray::random()?;
+    /// let mut chain = Chain::start(&key, [7; 32]);
+    /// let links = [chain.append(b"first")?, chain.append(b"second")?];
+    /// let mut verifier = Verifier::start(&key, [7; 32], chain.head());
+    /// verifier.check(b"first", &links[0])?;
+    /// // The log ends here, and every link in it was good.
+    /// let cut_off = ChainError::Truncated { present: 1, expected: 2 };
+    /// assert_eq!(verifier.finish(), Err(cut_off));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn finish(self) -> Result<(), ChainError> {
         if let Some(fault) = self.fault {
             return Err(fault);

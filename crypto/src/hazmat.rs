@@ -22,6 +22,15 @@
 //! Not offered: encrypted key files (each format has its own way from passphrase to
 //! key, most of them weak; [`crate::passphrase_box`] is ours), and exporting a
 //! [`crate::aead::RecordKey`], which keeps no copy of the bytes that it was made from.
+//!
+//! ```
+//! use sealmoot_crypto::{hazmat::{pem, raw}, signature::SigningKey};
+//! let made_elsewhere = raw::import_signing_key(&[7; 32])?;
+//! let text = pem::signing_key_to_pem(&made_elsewhere); // for another system
+//! let again: SigningKey = pem::signing_key_from_pem(text.expose())?;
+//! assert_eq!(again.verifying_key(), made_elsewhere.verifying_key());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod der;
 #[cfg(all(test, feature = "std"))]
@@ -38,6 +47,15 @@ const FRAME: &[u8] = b"sealmoot/v1/signature";
 
 /// The message has the beginning of those that [`SigningKey::sign`] signs: its
 /// signature would pass for a signature within some domain.
+///
+/// ```
+/// use sealmoot_crypto::{hazmat::{self, FramedMessage}, signature::SigningKey};
+/// let key = SigningKey::generate()?;
+/// // With this signature the key would have invited somebody.
+/// let trap = b"sealmoot/v1/signature\x06invitemallory";
+/// assert_eq!(hazmat::sign_unframed(&key, trap), Err(FramedMessage));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the message looks like one framed for a domain; it is not signed unframed")]
 pub struct FramedMessage;

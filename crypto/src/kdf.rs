@@ -8,6 +8,18 @@
 //!
 //! HKDF with a raw salt and info, as other systems' protocols prescribe it, stands in
 //! [`crate::hazmat::standard`].
+//!
+//! ```
+//! use sealmoot_crypto::{kdf::{Label, derive_key}, secret::SecretArray};
+//! const SEAL: Label = Label::new("seal segments");
+//! const NAME: Label = Label::new("name segments");
+//! let root = SecretArray::random()?; // the one secret to be stored
+//! let (seal_7, seal_8) = (derive_key(&root, SEAL, b"7"), derive_key(&root, SEAL, b"8"));
+//! let name_7 = derive_key(&root, NAME, b"7");
+//! assert!(!seal_7.same_as(&seal_8) && !seal_7.same_as(&name_7));
+//! assert!(seal_7.same_as(&derive_key(&root, SEAL, b"7")));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use hkdf::Hkdf;
 use sha2::Sha256;
@@ -19,6 +31,16 @@ use crate::secret::{SecretArray, scrubbed};
 pub const EXPANDED_LENGTH_MAX: usize = 255 * 32;
 
 /// More output was asked for than HKDF gives.
+///
+/// ```
+/// use sealmoot_crypto::kdf::{EXPANDED_LENGTH_MAX, ExpandTooLong, Label, expand_into};
+/// use sealmoot_crypto::secret::SecretArray;
+/// let mut output = vec![7; EXPANDED_LENGTH_MAX + 1];
+/// let refused = expand_into(&SecretArray::random()?, Label::new("pads"), b"", &mut output);
+/// assert_eq!(refused, Err(ExpandTooLong { length: 8161, maximum: 8160 }));
+/// assert!(output.iter().all(|byte| *byte == 0)); // nothing to go on with by mistake
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{length} bytes are more than the {maximum} that HKDF gives")]
 pub struct ExpandTooLong {
@@ -50,6 +72,16 @@ impl Label {
     /// # Panics
     /// When `text` is empty or longer than 255 bytes; in a constant that is an
     /// error of the compiler.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{kdf::{Label, derive_key}, secret::SecretArray};
+    /// const LOG: Label = Label::new("log");
+    /// const LOGIN: Label = Label::new("login");
+    /// let root = SecretArray::random()?;
+    /// // A label carries its length, so it cannot run into what follows.
+    /// assert!(!derive_key(&root, LOG, b"in").same_as(&derive_key(&root, LOGIN, b"")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn new(text: &'static str) -> Self {
         assert!(!text.is_empty(), "a label says what the key is for");
@@ -58,6 +90,12 @@ impl Label {
     }
 
     /// The text.
+    ///
+    /// ```
+    /// use sealmoot_crypto::kdf::Label;
+    /// const LOG_SEGMENT: Label = Label::new("log segment");
+    /// assert_eq!(LOG_SEGMENT.text(), "log segment");
+    /// ```
     #[must_use]
     pub const fn text(self) -> &'static str {
         self.0

@@ -15,6 +15,17 @@
 //! The default backend is the crate `ml-kem`; AWS-LC decapsulates under the feature
 //! `aws-lc`. Encapsulation stays with `ml-kem` under either, because AWS-LC draws its
 //! randomness itself and stops the process when there is none.
+//!
+//! ```
+//! use sealmoot_crypto::{digest::MacKey, kem::DecapsulationKey};
+//! let key = DecapsulationKey::generate()?;
+//! let (ciphertext, theirs) = key.encapsulation_key().encapsulate()?;
+//! let confirmation = MacKey::from_secret(&theirs).tag(&[ciphertext.as_bytes()]);
+//!
+//! let ours = key.decapsulate(&ciphertext);
+//! MacKey::from_secret(&ours).verify(&[ciphertext.as_bytes()], &confirmation)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use alloc::boxed::Box;
 
@@ -35,6 +46,14 @@ pub const CIPHERTEXT_LENGTH: usize = 1088;
 pub(crate) const SEED_LENGTH: usize = 64;
 
 /// Why bytes were not taken for an encapsulation key.
+///
+/// ```
+/// use sealmoot_crypto::kem::{EncapsulationKey, KeyRejected};
+/// let cut_off = EncapsulationKey::from_bytes(&[0; 1183]);
+/// assert_eq!(cut_off, Err(KeyRejected::WrongLength { found: 1183 }));
+/// let coefficients_too_large = EncapsulationKey::from_bytes(&[0xff; 1184]);
+/// assert_eq!(coefficients_too_large, Err(KeyRejected::NotCanonical));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRejected {
     /// Not [`ENCAPSULATION_KEY_LENGTH`] bytes.
@@ -49,6 +68,12 @@ pub enum KeyRejected {
 }
 
 /// Bytes are no ciphertext: there are not [`CIPHERTEXT_LENGTH`] of them.
+///
+/// ```
+/// use sealmoot_crypto::kem::{Ciphertext, WrongCiphertextLength};
+/// let refused = Ciphertext::from_bytes(&[7; 768]); // ML-KEM-512's length
+/// assert_eq!(refused, Err(WrongCiphertextLength { found: 768 }));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an ML-KEM-768 ciphertext has {CIPHERTEXT_LENGTH} bytes, not {found}")]
 pub struct WrongCiphertextLength {
@@ -80,6 +105,13 @@ impl DecapsulationKey {
     ///
     /// # Errors
     /// When the random source fails.
+    ///
+    /// ```
+    /// use sealmoot_crypto::kem::DecapsulationKey;
+    /// let (one, another) = (DecapsulationKey::generate()?, DecapsulationKey::generate()?);
+    /// assert_ne!(one.encapsulation_key(), another.encapsulation_key());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn generate() -> Result<Self, RandomError> {
         Self::generate_on(Backend::default())
     }
@@ -130,6 +162,14 @@ impl DecapsulationKey {
     }
 
     /// The public half.
+    ///
+    /// ```
+    /// use sealmoot_crypto::kem::{DecapsulationKey, ENCAPSULATION_KEY_LENGTH};
+    /// let key = DecapsulationKey::generate()?;
+    /// let published = key.encapsulation_key().to_bytes();
+    /// assert_eq!(published.len(), ENCAPSULATION_KEY_LENGTH);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn encapsulation_key(&self) -> EncapsulationKey {
         EncapsulationKey(Box::new(self.key.encapsulation_key().clone()))
@@ -137,6 +177,16 @@ impl DecapsulationKey {
 
     /// The secret that came with `ciphertext`, or, when it was made for another key
     /// or changed, one that nobody else has: see the [module](self).
+    ///
+    /// ```
+    /// use sealmoot_crypto::kem::DecapsulationKey;
+    /// let (key, other) = (DecapsulationKey::generate()?, DecapsulationKey::generate()?);
+    /// let (ciphertext, secret) = key.encapsulation_key().encapsulate()?;
+    /// assert!(key.decapsulate(&ciphertext).same_as(&secret));
+    /// // No error: a secret that nobody else has.
+    /// assert!(!other.decapsulate(&ciphertext).same_as(&secret));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn decapsulate(&self, ciphertext: &Ciphertext) -> SecretArray<32> {
         #[cfg(feature = "aws-lc")]
@@ -161,6 +211,15 @@ impl fmt::Debug for DecapsulationKey {
 }
 
 /// A public key whose coefficients are all in range.
+///
+/// ```
+/// use sealmoot_crypto::kem::{DecapsulationKey, EncapsulationKey};
+/// let key = DecapsulationKey::generate()?;
+/// let received = EncapsulationKey::from_bytes(&key.encapsulation_key().to_bytes())?;
+/// let (ciphertext, secret) = received.encapsulate()?;
+/// assert!(key.decapsulate(&ciphertext).same_as(&secret));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct EncapsulationKey(Box<ml_kem_768::EncapsulationKey>);
 
@@ -185,6 +244,16 @@ impl EncapsulationKey {
     }
 
     /// The key's bytes (FIPS 203 section 5.1).
+    ///
+    /// ```
+    /// use sealmoot_crypto::kem::{DecapsulationKey, EncapsulationKey};
+    /// let key = DecapsulationKey::generate()?.encapsulation_key();
+    /// let mut bytes = key.to_bytes();
+    /// assert_eq!(EncapsulationKey::from_bytes(&bytes)?, key);
+    /// bytes[1183] ^= 1; // the seed of the matrix: any 32 bytes, but another key
+    /// assert_ne!(EncapsulationKey::from_bytes(&bytes)?, key);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn to_bytes(&self) -> [u8; ENCAPSULATION_KEY_LENGTH] {
         use ml_kem::KeyExport;
@@ -195,6 +264,18 @@ impl EncapsulationKey {
     ///
     /// # Errors
     /// When the random source fails.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{kdf, kem::DecapsulationKey};
+    /// let key = DecapsulationKey::generate()?;
+    /// let public = key.encapsulation_key();
+    /// let (ciphertext, secret) = public.encapsulate()?;
+    /// let bound = [&public.to_bytes()[..], ciphertext.as_bytes()].concat();
+    /// let theirs = kdf::derive(secret.expose(), "example", &bound);
+    /// let ours = kdf::derive(key.decapsulate(&ciphertext).expose(), "example", &bound);
+    /// assert!(ours.same_as(&theirs));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn encapsulate(&self) -> Result<(Ciphertext, SecretArray<32>), RandomError> {
         Ok(self.encapsulate_with(&SecretArray::random()?))
     }
@@ -219,6 +300,17 @@ impl fmt::Debug for EncapsulationKey {
 
 /// What carries a secret to the holder of a [`DecapsulationKey`]; any 1088 bytes are
 /// one.
+///
+/// ```
+/// use sealmoot_crypto::kem::{Ciphertext, DecapsulationKey};
+/// let key = DecapsulationKey::generate()?;
+/// let (ciphertext, secret) = key.encapsulation_key().encapsulate()?;
+/// let mut changed = *ciphertext.as_bytes();
+/// changed[0] ^= 1;
+/// let changed = Ciphertext::from_bytes(&changed)?; // still a ciphertext
+/// assert!(!key.decapsulate(&changed).same_as(&secret));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ciphertext(Box<[u8; CIPHERTEXT_LENGTH]>);
 
@@ -241,6 +333,15 @@ impl Ciphertext {
     }
 
     /// The bytes.
+    ///
+    /// ```
+    /// use sealmoot_crypto::kem::{CIPHERTEXT_LENGTH, Ciphertext, DecapsulationKey};
+    /// let (ciphertext, _) = DecapsulationKey::generate()?.encapsulation_key().encapsulate()?;
+    /// let sent = ciphertext.as_bytes();
+    /// assert_eq!(sent.len(), CIPHERTEXT_LENGTH);
+    /// assert_eq!(Ciphertext::from_bytes(sent)?, ciphertext);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; CIPHERTEXT_LENGTH] {
         &self.0

@@ -5,6 +5,18 @@
 //! `crypto/DESIGN.md`). Rotation is `rotate`, or `add`, and `promote` once every holder
 //! of the keyset has the new key; the old key goes on opening until it is disabled.
 //! A keyset is stored sealed: `seal_to`, `open_from`.
+//!
+//! ```
+//! use sealmoot_crypto::keyset::{KeyState, Keyset};
+//! let mut keyset = Keyset::generate()?;
+//! let old = keyset.seal("invoice", b"customer 7", b"42 EUR")?;
+//! let new = keyset.add()?; // now let every holder of the keyset have it
+//! keyset.promote(new)?;
+//! assert_eq!(keyset.primary_id(), new);
+//! assert_eq!(keyset.open("invoice", b"customer 7", &old)?.expose(), b"42 EUR");
+//! assert_eq!(keyset.keys().next().map(|key| key.1), Some(KeyState::DecryptOnly));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod at_rest;
 
@@ -25,6 +37,19 @@ pub const KEYS_MAX: usize = 256;
 const FORMAT_VERSION: u16 = 1;
 
 /// What a key of a keyset may do.
+///
+/// ```
+/// use sealmoot_crypto::keyset::{KeyState, Keyset};
+/// let mut keyset = Keyset::generate()?;
+/// let first = keyset.primary_id();
+/// let second = keyset.add()?;
+/// assert!(keyset.keys().eq([(first, KeyState::Primary), (second, KeyState::PreActive)]));
+/// keyset.promote(second)?;
+/// assert!(keyset.keys().eq([(first, KeyState::DecryptOnly), (second, KeyState::Primary)]));
+/// keyset.disable(first)?;
+/// assert!(keyset.keys().eq([(first, KeyState::Disabled), (second, KeyState::Primary)]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyState {
     /// Opens, and waits to be promoted.
@@ -60,6 +85,17 @@ impl KeyState {
 }
 
 /// A change of a keyset that was refused; the keyset is as it was.
+///
+/// ```
+/// use sealmoot_crypto::keyset::{Keyset, KeysetError};
+/// let mut keyset = Keyset::generate()?;
+/// let primary = keyset.primary_id();
+/// let refused = keyset.destroy(primary);
+/// assert!(matches!(refused, Err(KeysetError::IsPrimary(id)) if id == primary));
+/// assert!(matches!(keyset.enable(primary), Err(KeysetError::NotDisabled(_))));
+/// assert!(matches!(keyset.promote(!primary), Err(KeysetError::NoSuchKey(_))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum KeysetError {
     /// No key has this id.
@@ -139,6 +175,13 @@ impl Keyset {
     ///
     /// # Errors
     /// When the random source fails.
+    ///
+    /// ```
+    /// use sealmoot_crypto::keyset::{KeyState, Keyset};
+    /// let keyset = Keyset::generate()?;
+    /// assert!(keyset.keys().eq([(keyset.primary_id(), KeyState::Primary)]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn generate() -> Result<Self, RandomError> {
         Self::generate_with(Algorithm::for_this_processor())
     }
@@ -147,6 +190,16 @@ impl Keyset {
     ///
     /// # Errors
     /// When the random source fails.
+    ///
+    /// ```
+    /// use sealmoot_crypto::keyset::{Algorithm, Keyset};
+    /// // For machines of which some have no AES instructions.
+    /// let keyset = Keyset::generate_with(Algorithm::XChaCha20Poly1305)?;
+    /// let sealed = keyset.seal("note", b"", b"text")?;
+    /// assert_eq!(sealed[1], 2); // the box names its cipher
+    /// assert_eq!(keyset.open("note", b"", &sealed)?.expose(), b"text");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn generate_with(algorithm: Algorithm) -> Result<Self, RandomError> {
         let id = u32::from_be_bytes(random::array()?);
         let backend = Backend::default();
@@ -187,6 +240,16 @@ impl Keyset {
     ///
     /// # Errors
     /// [`KeysetError::Full`], [`KeysetError::Random`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::keyset::Keyset;
+    /// let mut keyset = Keyset::generate()?;
+    /// let primary = keyset.primary_id();
+    /// let waiting = keyset.add()?;
+    /// assert_ne!(waiting, primary);
+    /// assert_eq!(keyset.primary_id(), primary); // boxes still name the former
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn add(&mut self) -> Result<u32, KeysetError> {
         if self.entries.len() >= KEYS_MAX {
             return Err(KeysetError::Full);
@@ -213,6 +276,17 @@ impl Keyset {
     ///
     /// # Errors
     /// [`KeysetError::NoSuchKey`], [`KeysetError::IsDisabled`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::keyset::{KeyState, Keyset};
+    /// let mut keyset = Keyset::generate()?;
+    /// let (old, new) = (keyset.primary_id(), keyset.add()?);
+    /// keyset.promote(new)?;
+    /// let sealed = keyset.seal("note", b"", b"text")?;
+    /// assert_eq!(sealed[2..6], new.to_be_bytes());
+    /// assert!(keyset.keys().any(|key| key == (old, KeyState::DecryptOnly)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn promote(&mut self, id: u32) -> Result<(), KeysetError> {
         let promoted = self.position(id)?;
         if self.entries[promoted].state == KeyState::Disabled {
@@ -253,6 +327,18 @@ impl Keyset {
     ///
     /// # Errors
     /// [`KeysetError::NoSuchKey`], [`KeysetError::IsPrimary`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::keyset::{Keyset, KeysetError};
+    /// let mut keyset = Keyset::generate()?;
+    /// let old = keyset.primary_id();
+    /// let sealed = keyset.seal("note", b"", b"text")?;
+    /// assert!(matches!(keyset.disable(old), Err(KeysetError::IsPrimary(_))));
+    /// keyset.rotate()?;
+    /// keyset.disable(old)?;
+    /// assert!(keyset.open("note", b"", &sealed).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn disable(&mut self, id: u32) -> Result<(), KeysetError> {
         let position = self.secondary(id)?;
         self.entries[position].state = KeyState::Disabled;
@@ -291,6 +377,17 @@ impl Keyset {
     ///
     /// # Errors
     /// [`KeysetError::NoSuchKey`], [`KeysetError::IsPrimary`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::keyset::{Keyset, KeysetError};
+    /// let mut keyset = Keyset::generate()?;
+    /// let (old, sealed) = (keyset.primary_id(), keyset.seal("note", b"", b"text")?);
+    /// keyset.rotate()?;
+    /// keyset.destroy(old)?;
+    /// assert!(keyset.open("note", b"", &sealed).is_err());
+    /// assert!(matches!(keyset.enable(old), Err(KeysetError::NoSuchKey(_)))); // for good
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn destroy(&mut self, id: u32) -> Result<(), KeysetError> {
         let position = self.secondary(id)?;
         self.entries.remove(position);
@@ -298,6 +395,16 @@ impl Keyset {
     }
 
     /// The ids and states of all keys, in the order in which they came.
+    ///
+    /// ```
+    /// use sealmoot_crypto::keyset::{KeyState, Keyset};
+    /// let mut keyset = Keyset::generate()?;
+    /// keyset.rotate()?;
+    /// keyset.rotate()?;
+    /// let old = keyset.keys().filter(|key| key.1 == KeyState::DecryptOnly).count();
+    /// assert_eq!((old, keyset.keys().count()), (2, 3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn keys(&self) -> impl Iterator<Item = (u32, KeyState)> {
         self.entries.iter().map(|entry| (entry.id, entry.state))
     }
@@ -320,6 +427,16 @@ impl Keyset {
     ///
     /// # Errors
     /// [`SealError`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::keyset::Keyset;
+    /// let keyset = Keyset::generate()?;
+    /// let sealed = keyset.seal("invoice", b"customer 7", b"42 EUR")?;
+    /// assert_eq!(sealed.len(), 6 + Keyset::OVERHEAD);
+    /// assert!(keyset.open("invoice", b"customer 8", &sealed).is_err());
+    /// assert!(keyset.open("receipt", b"customer 7", &sealed).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn seal(
         &self,
         context: &str,
@@ -370,6 +487,16 @@ impl Keyset {
     ///
     /// # Errors
     /// [`OpenError`], whatever is wrong.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{aead::OpenError, keyset::Keyset};
+    /// let keyset = Keyset::generate()?;
+    /// let mut sealed = keyset.seal("invoice", b"customer 7", b"42 EUR")?;
+    /// assert_eq!(keyset.open("invoice", b"customer 7", &sealed)?.expose(), b"42 EUR");
+    /// sealed[Keyset::HEADER_LENGTH] ^= 1;
+    /// assert_eq!(keyset.open("invoice", b"customer 7", &sealed).err(), Some(OpenError));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn open(
         &self,
         context: &str,
@@ -384,6 +511,15 @@ impl Keyset {
     ///
     /// # Errors
     /// [`OpenError`], whatever is wrong; the content of `sealed` is then unspecified.
+    ///
+    /// ```
+    /// use sealmoot_crypto::keyset::Keyset;
+    /// let keyset = Keyset::generate()?;
+    /// let mut page = keyset.seal("page", b"3", b"content")?;
+    /// assert!(keyset.open_in_place("page", b"4", &mut page.clone()).is_err());
+    /// assert_eq!(keyset.open_in_place("page", b"3", &mut page)?, b"content");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn open_in_place<'a>(
         &self,
         context: &str,
@@ -395,6 +531,17 @@ impl Keyset {
     }
 
     /// The keyset as bytes, keys in the clear: to be sealed before it is stored.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{keyset::Keyset, passphrase_box, password::Cost};
+    /// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+    /// let keyset = Keyset::generate()?;
+    /// let keys = keyset.to_secret_bytes();
+    /// assert_eq!(keys.len(), 2 + 4 + 38);
+    /// let stored = passphrase_box::seal(b"hip roast", "keyset", b"", keys.expose(), cost)?;
+    /// assert!(!stored.windows(32).any(|bytes| bytes == &keys.expose()[12..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn to_secret_bytes(&self) -> SecretBytes {
         // One exact allocation, so that no half-grown copy of the keys is left behind.
@@ -414,6 +561,18 @@ impl Keyset {
     ///
     /// # Errors
     /// [`EncodingError`] when the bytes are anything else.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{encoding::EncodingError, keyset::Keyset};
+    /// let keyset = Keyset::generate()?;
+    /// let sealed = keyset.seal("note", b"", b"text")?;
+    /// let bytes = keyset.to_secret_bytes();
+    /// let again = Keyset::from_secret_bytes(bytes.expose())?;
+    /// assert_eq!(again.open("note", b"", &sealed)?.expose(), b"text");
+    /// let cut_off = Keyset::from_secret_bytes(&bytes.expose()[..40]);
+    /// assert!(matches!(cut_off, Err(EncodingError::EndsEarly { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn from_secret_bytes(bytes: &[u8]) -> Result<Self, EncodingError> {
         let mut reader = Reader::new(bytes);
         let version = reader.u16()?;

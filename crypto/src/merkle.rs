@@ -61,6 +61,14 @@ pub const HASH_LENGTH: usize = 32;
 type Node = [u8; HASH_LENGTH];
 
 /// `SHA-256(0x00 || leaf)`: what a tree holds of a leaf.
+///
+/// ```
+/// use sealmoot_crypto::merkle::{LeafHash, Tree};
+/// let mut tree = Tree::new();
+/// tree.append(LeafHash::of(b"entry"));
+/// // The root of a single leaf is its hash.
+/// assert_eq!(tree.root().as_bytes(), LeafHash::of(b"entry").as_bytes());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeafHash([u8; HASH_LENGTH]);
 
@@ -81,12 +89,24 @@ impl LeafHash {
 
     /// Takes 32 bytes that [`LeafHash::of`] gave and that were kept. Never a leaf
     /// that happens to have 32 bytes: it could then be a node of another tree.
+    ///
+    /// ```
+    /// use sealmoot_crypto::merkle::LeafHash;
+    /// let kept: [u8; 32] = *LeafHash::of(b"entry").as_bytes();
+    /// assert_eq!(LeafHash::from_bytes(kept), LeafHash::of(b"entry"));
+    /// ```
     #[must_use]
     pub fn from_bytes(bytes: [u8; HASH_LENGTH]) -> Self {
         Self(bytes)
     }
 
     /// The 32 bytes.
+    ///
+    /// ```
+    /// use sealmoot_crypto::merkle::LeafHash;
+    /// let (entry, other) = (LeafHash::of(b"entry"), LeafHash::of(b"other"));
+    /// assert_ne!(entry.as_bytes(), other.as_bytes());
+    /// ```
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; HASH_LENGTH] {
         &self.0
@@ -100,6 +120,16 @@ impl fmt::Debug for LeafHash {
 }
 
 /// The hash of a whole tree: RFC 9162's Merkle Tree Hash.
+///
+/// ```
+/// use sealmoot_crypto::merkle::{LeafHash, Tree};
+/// let (mut tree, mut reordered) = (Tree::new(), Tree::new());
+/// for (one, another) in [(b"a", b"b"), (b"b", b"a")] {
+///     tree.append(LeafHash::of(one));
+///     reordered.append(LeafHash::of(another));
+/// }
+/// assert_ne!(tree.root(), reordered.root());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Root([u8; HASH_LENGTH]);
 
@@ -116,12 +146,37 @@ impl Root {
     }
 
     /// Takes 32 bytes; whether they are a root shows when a proof is verified.
+    ///
+    /// ```
+    /// use sealmoot_crypto::merkle::{LeafHash, Root, Tree, verify_inclusion};
+    /// let mut tree = Tree::new();
+    /// tree.append(LeafHash::of(b"first"));
+    /// tree.append(LeafHash::of(b"second"));
+    /// let received = Root::from_bytes(*tree.root().as_bytes());
+    /// let proof = tree.inclusion_proof(0, 2)?;
+    /// verify_inclusion(&LeafHash::of(b"first"), 0, 2, &proof, &received)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn from_bytes(bytes: [u8; HASH_LENGTH]) -> Self {
         Self(bytes)
     }
 
     /// The 32 bytes.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{encoding::Writer, merkle::{LeafHash, Tree}, signature::SigningKey};
+    /// let mut tree = Tree::new();
+    /// tree.append(LeafHash::of(b"first"));
+    /// // The size is signed with the root, which does not commit to it.
+    /// let mut writer = Writer::new();
+    /// writer.u64(tree.size());
+    /// writer.fixed(tree.root().as_bytes());
+    /// let head = writer.finish();
+    /// let key = SigningKey::generate()?;
+    /// key.verifying_key().verify("log head", &head, &key.sign("log head", &head))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; HASH_LENGTH] {
         &self.0

@@ -5,6 +5,16 @@
 //! uniformly and independently, so `n` words have `n * log2(7776)` bits. Words are
 //! joined by `-`, which stands inside four of them as well; still no two draws give
 //! the same text, because no part of those four that could begin one is a word.
+//!
+//! ```
+//! use sealmoot_crypto::{passphrase::Passphrase, passphrase_box, password::Cost};
+//! # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+//! let passphrase = Passphrase::generate(6)?; // to be shown once, and written down
+//! let sealed = passphrase_box::seal(passphrase.text().expose(), "backup", b"", b"key", cost)?;
+//! let opened = passphrase_box::open(passphrase.text().expose(), "backup", b"", &sealed)?;
+//! assert_eq!(opened.expose(), b"key");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use alloc::vec::Vec;
 
@@ -22,6 +32,14 @@ pub const WORDS_IN_LIST: usize = 7776;
 pub const WORDS_MAX: usize = 64;
 
 /// Why no passphrase was made.
+///
+/// ```
+/// use sealmoot_crypto::passphrase::{PassphraseError, WORDS_MAX, generate, words_for_bits};
+/// assert!(matches!(generate(0), Err(PassphraseError::NoWords)));
+/// assert!(matches!(generate(WORDS_MAX + 1), Err(PassphraseError::TooManyWords)));
+/// let too_many = generate(words_for_bits(1024));
+/// assert!(matches!(too_many, Err(PassphraseError::TooManyWords)));
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum PassphraseError {
     /// No word protects nothing.
@@ -54,6 +72,15 @@ impl Passphrase {
     ///
     /// # Errors
     /// [`PassphraseError`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::passphrase::{Passphrase, WORDS_MAX};
+    /// let (one, another) = (Passphrase::generate(6)?, Passphrase::generate(6)?);
+    /// assert_ne!(one.text().expose(), another.text().expose());
+    /// assert!(Passphrase::generate(WORDS_MAX).is_ok());
+    /// assert!(Passphrase::generate(WORDS_MAX + 1).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn generate(words: usize) -> Result<Self, PassphraseError> {
         if words == 0 {
             return Err(PassphraseError::NoWords);
@@ -84,24 +111,54 @@ impl Passphrase {
     }
 
     /// The passphrase itself: ASCII.
+    ///
+    /// ```
+    /// use sealmoot_crypto::passphrase::Passphrase;
+    /// let passphrase = Passphrase::generate(6)?;
+    /// let shown = core::str::from_utf8(passphrase.text().expose())?;
+    /// assert!(shown.chars().all(|character| character.is_ascii_lowercase() || character == '-'));
+    /// assert_eq!(format!("{passphrase:?}"), "Passphrase(6 words, redacted)");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn text(&self) -> &SecretBytes {
         &self.text
     }
 
     /// The passphrase itself, for good.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{passphrase::Passphrase, secret::SecretBytes};
+    /// let secret: SecretBytes = Passphrase::generate(6)?.into_text();
+    /// assert!(secret.len() >= 6 * 3 + 5); // words of three letters at least
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn into_text(self) -> SecretBytes {
         self.text
     }
 
     /// How many words it has.
+    ///
+    /// ```
+    /// use sealmoot_crypto::passphrase::{Passphrase, words_for_bits};
+    /// let passphrase = Passphrase::generate(words_for_bits(128))?;
+    /// assert_eq!(passphrase.words(), 10);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn words(&self) -> usize {
         self.words
     }
 
     /// How many bits of entropy it has: `words * log2(7776)`, whatever the words.
+    ///
+    /// ```
+    /// use sealmoot_crypto::passphrase::Passphrase;
+    /// let passphrase = Passphrase::generate(5)?;
+    /// assert_eq!(format!("{:.1} bits", passphrase.entropy_bits()), "64.6 bits");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn entropy_bits(&self) -> f64 {
         entropy_bits(self.words)

@@ -14,6 +14,18 @@
 //! Bytes 0..34 are part of the box's associated data. The box commits to its
 //! key, so one box cannot be made to open under many guessed passphrases at once
 //! (a partitioning oracle).
+//!
+//! ```
+//! use sealmoot_crypto::passphrase_box::{self, BoxOpenError};
+//! use sealmoot_crypto::password::Cost;
+//! # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+//! let sealed = passphrase_box::seal(b"hip roast", "backup", b"alice", b"root key", cost)?;
+//! let opened = passphrase_box::open(b"hip roast", "backup", b"alice", &sealed)?;
+//! assert_eq!(opened.expose(), b"root key");
+//! let wrong = passphrase_box::open(b"hip toast", "backup", b"alice", &sealed);
+//! assert!(matches!(wrong, Err(BoxOpenError::Closed)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use alloc::vec::Vec;
 
@@ -31,6 +43,14 @@ const VERSION: u16 = 1;
 pub(crate) const HEADER_LENGTH: usize = 34;
 
 /// Why a passphrase box was not made.
+///
+/// ```
+/// use sealmoot_crypto::passphrase_box::{self, BoxSealError};
+/// use sealmoot_crypto::password::{Cost, PasswordError};
+/// let no_memory = Cost { memory_kib: 0, ..Cost::OWASP };
+/// let refused = passphrase_box::seal(b"hip roast", "backup", b"", b"root key", no_memory);
+/// assert!(matches!(refused, Err(BoxSealError::Password(PasswordError::InvalidCost))));
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum BoxSealError {
     /// The passphrase could not be stretched.
@@ -45,6 +65,19 @@ pub enum BoxSealError {
 }
 
 /// Why a passphrase box did not open.
+///
+/// ```
+/// use sealmoot_crypto::passphrase_box::{self, BoxOpenError};
+/// # use sealmoot_crypto::password::Cost;
+/// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+/// let sealed = passphrase_box::seal(b"hip roast", "backup", b"", b"root key", cost)?;
+/// // Ask again for the passphrase, or look for another file?
+/// let typo = passphrase_box::open(b"hip toast", "backup", b"", &sealed);
+/// assert!(matches!(typo, Err(BoxOpenError::Closed)));
+/// let other_file = passphrase_box::open(b"hip roast", "backup", b"", b"a letter");
+/// assert!(matches!(other_file, Err(BoxOpenError::Malformed(_))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum BoxOpenError {
     /// The bytes are no passphrase box of a known version.
@@ -96,6 +129,17 @@ pub fn seal(
 ///
 /// # Errors
 /// [`BoxOpenError`].
+///
+/// ```
+/// use sealmoot_crypto::passphrase_box;
+/// # use sealmoot_crypto::password::Cost;
+/// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+/// let sealed = passphrase_box::seal(b"hip roast", "backup", b"alice", b"root key", cost)?;
+/// assert!(passphrase_box::open(b"hip roast", "backup", b"alice", &sealed).is_ok());
+/// assert!(passphrase_box::open(b"hip roast", "backup", b"bob", &sealed).is_err());
+/// assert!(passphrase_box::open(b"hip roast", "restore", b"alice", &sealed).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn open(
     passphrase: &[u8],
     context: &'static str,

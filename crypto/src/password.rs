@@ -51,6 +51,15 @@ const SALT_LENGTH: usize = 16;
 const HASH_LENGTH: usize = 32;
 
 /// Why a password was not hashed or not compared.
+///
+/// ```
+/// use sealmoot_crypto::password::{PasswordError, PasswordRecord, PhcFault};
+/// let no_record = PasswordRecord::from_phc("5f4dcc3b5aa765d61d8327deb882cf99");
+/// assert!(matches!(no_record, Err(PasswordError::Malformed(PhcFault::Fields))));
+/// let terabyte = "$argon2id$v=19$m=1073741824,t=1,p=1$c2FsdHNhbHQ$aGFzaA";
+/// let refused = PasswordRecord::from_phc(terabyte);
+/// assert!(matches!(refused, Err(PasswordError::TooCostly)));
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
     /// The password is longer than [`PASSWORD_LENGTH_MAX`] bytes.
@@ -100,6 +109,17 @@ pub fn stretch(
 ///
 /// # Errors
 /// As [`stretch`].
+///
+/// ```
+/// use sealmoot_crypto::password::{Arena, stretch, stretch_in};
+/// # use sealmoot_crypto::password::Cost;
+/// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+/// let mut arena = Arena::default();
+/// let key = stretch_in(b"correct horse", &[7; 16], cost, &mut arena)?;
+/// let other = stretch_in(b"battery staple", &[7; 16], cost, &mut arena)?;
+/// assert!(key.same_as(&stretch(b"correct horse", &[7; 16], cost)?) && !key.same_as(&other));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn stretch_in(
     password: &[u8],
     salt: &[u8; SALT_LENGTH],

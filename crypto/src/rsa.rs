@@ -13,6 +13,18 @@
 //! the exponent 3, which some old keys have and under which careless verifiers were
 //! forged to, is refused. ring and AWS-LC hold private keys in memory that they may
 //! not wipe; what this module itself reads into is wiped.
+//!
+//! ```
+//! use sealmoot_crypto::rsa::{PrivateKey, PublicKey, Scheme};
+//! # let private_pem = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/rsa/test_key.pem"));
+//! # let public_pem = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/rsa/test_public_key.pem"));
+//! let signature = PrivateKey::from_pem(private_pem)?.sign(Scheme::PssSha256, b"order: 7")?;
+//!
+//! let public = PublicKey::from_pem(public_pem)?;
+//! public.verify(Scheme::PssSha256, b"order: 7", &signature)?;
+//! assert!(public.verify(Scheme::PssSha256, b"order: 8", &signature).is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod der;
 mod private_key;
@@ -46,6 +58,19 @@ const EXPONENT_LENGTH_MAX: usize = 5;
 
 /// Padding and hash of a signature. With PSS the mask comes from the same hash, and
 /// the salt is as long as its digest.
+///
+/// ```
+/// use sealmoot_crypto::rsa::{PrivateKey, Scheme};
+/// # let private_pem = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/rsa/test_key.pem"));
+/// let key = PrivateKey::from_pem(private_pem)?;
+/// let signature = key.sign(Scheme::PssSha256, b"at noon")?;
+/// // The verifier says which scheme it expects; the signature does not choose.
+/// for scheme in Scheme::ALL {
+///     let verified = key.public_key().verify(scheme, b"at noon", &signature).is_ok();
+///     assert_eq!(verified, scheme == Scheme::PssSha256);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scheme {
@@ -76,6 +101,17 @@ impl Scheme {
 }
 
 /// Why bytes were not taken for a key.
+///
+/// ```
+/// use sealmoot_crypto::rsa::{KeyRejected, PrivateKey, PublicKey};
+/// # let public_pem = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/rsa/test_public_key.pem"));
+/// let halves_mixed_up = PrivateKey::from_pem(public_pem).err();
+/// assert_eq!(halves_mixed_up, Some(KeyRejected::OtherLabel));
+/// assert_eq!(PublicKey::from_pem("my key").err(), Some(KeyRejected::NotPem));
+/// let der = PublicKey::from_pem(public_pem)?.to_der_spki();
+/// assert_eq!(PublicKey::from_der_spki(&der[1..]).err(), Some(KeyRejected::Malformed));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRejected {
     /// Not PEM by RFC 7468's strict grammar, or longer than [`PEM_LENGTH_MAX`].
@@ -123,6 +159,16 @@ impl From<NotDer> for KeyRejected {
 }
 
 /// A signature does not verify. Nothing more is said.
+///
+/// ```
+/// use sealmoot_crypto::rsa::{BadSignature, PublicKey, Scheme};
+/// # let public_pem = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/rsa/test_public_key.pem"));
+/// let key = PublicKey::from_pem(public_pem)?;
+/// let forged = key.verify(Scheme::PssSha256, b"at noon", &[7; 256]);
+/// let too_short = key.verify(Scheme::PssSha256, b"at noon", &[7; 255]);
+/// assert_eq!((forged, too_short), (Err(BadSignature), Err(BadSignature)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the signature does not verify")]
 pub struct BadSignature;
@@ -132,6 +178,16 @@ pub struct BadSignature;
 ///
 /// A key whose parts contradict each other would be another cause; it is found by a
 /// trial signature when the key is read.
+///
+/// ```
+/// use sealmoot_crypto::rsa::{PrivateKey, Scheme, SignError};
+/// # let private_pem = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/rsa/test_key.pem"));
+/// let key = PrivateKey::from_pem(private_pem)?;
+/// // No message is at fault for it: try again, or stop.
+/// let outcome = key.sign(Scheme::PssSha256, b"");
+/// assert_ne!(outcome, Err(SignError));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no signature could be made: the random source failed")]
 pub struct SignError;

@@ -20,6 +20,18 @@
 //! key is derived from: nobody can cut off a signature and put their own on a message
 //! that they cannot read.
 //!
+//! ```
+//! use sealmoot_crypto::sealed_box::{Kem, PrivateKey, open_signed, seal_signed};
+//! use sealmoot_crypto::signature::SigningKey;
+//! let (alice, bob) = (SigningKey::generate()?, PrivateKey::generate(Kem::XWing)?);
+//! let sealed = seal_signed(&alice, &bob.public_key(), "order", b"number 7", b"42 apples")?;
+//!
+//! let order = open_signed(&alice.verifying_key(), &bob, "order", b"number 7", &sealed)?;
+//! assert_eq!(order.expose(), b"42 apples");
+//! assert!(open_signed(&alice.verifying_key(), &bob, "order", b"number 8", &sealed).is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Commitment
 //!
 //! ChaCha20-Poly1305 alone commits to nothing: one ciphertext and tag can open under
@@ -90,6 +102,15 @@ impl Kem {
 }
 
 /// Sealing failed; nothing was encrypted.
+///
+/// ```
+/// use sealmoot_crypto::sealed_box::SealError;
+/// // The random source may work again; a plaintext does not get shorter.
+/// fn retry_helps(error: &SealError) -> bool {
+///     matches!(error, SealError::Random(_))
+/// }
+/// assert!(!retry_helps(&SealError::TooLong));
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
     /// The random source failed.
@@ -101,6 +122,14 @@ pub enum SealError {
 }
 
 /// Sealing in the sender's name failed; nothing was encrypted.
+///
+/// ```
+/// use sealmoot_crypto::sealed_box::{Kem, PrivateKey, SealFromError, seal_from};
+/// let (alice, bob) = (PrivateKey::generate(Kem::X25519)?, PrivateKey::generate(Kem::XWing)?);
+/// let refused = seal_from(&alice, &bob.public_key(), "letter", b"", b"at noon");
+/// assert!(matches!(refused, Err(SealFromError::NotX25519)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum SealFromError {
     /// HPKE authenticates a sender by X25519 only; [`seal_signed`] takes any KEM.
@@ -112,6 +141,18 @@ pub enum SealFromError {
 }
 
 /// The box does not open.
+///
+/// ```
+/// use sealmoot_crypto::sealed_box::{Kem, OpenError, PrivateKey, open, seal};
+/// let (key, other) = (PrivateKey::generate(Kem::X25519)?, PrivateKey::generate(Kem::X25519)?);
+/// let sealed = seal(&key.public_key(), "letter", b"", b"at noon")?;
+/// let not_for_us = open(&other, "letter", b"", &sealed).err();
+/// assert_eq!(not_for_us, Some(OpenError::Authentication));
+/// let newer = PrivateKey::generate(Kem::XWing)?;
+/// let old_box = open(&newer, "letter", b"", &sealed).err();
+/// assert_eq!(old_box, Some(OpenError::OtherKem { found: Kem::X25519 }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// The bytes are no sealed box of a known version.
@@ -136,6 +177,16 @@ pub enum OpenError {
 }
 
 /// The box does not open as sent by that sender.
+///
+/// ```
+/// use sealmoot_crypto::sealed_box::{Kem, OpenError, OpenFromError, PrivateKey};
+/// use sealmoot_crypto::sealed_box::{open_from, seal};
+/// let (alice, bob) = (PrivateKey::generate(Kem::X25519)?, PrivateKey::generate(Kem::X25519)?);
+/// let from_anybody = seal(&bob.public_key(), "letter", b"", b"I am Alice")?;
+/// let refused = open_from(&alice.public_key(), &bob, "letter", b"", &from_anybody);
+/// assert_eq!(refused.err(), Some(OpenFromError::Open(OpenError::OtherKind)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenFromError {
     /// HPKE authenticates a sender by X25519 only.
@@ -147,6 +198,17 @@ pub enum OpenFromError {
 }
 
 /// The box does not open as signed by that sender.
+///
+/// ```
+/// use sealmoot_crypto::sealed_box::{Kem, OpenSignedError, PrivateKey, open_signed, seal_signed};
+/// use sealmoot_crypto::signature::{BadSignature, SigningKey};
+/// let (alice, mallory) = (SigningKey::generate()?, SigningKey::generate()?);
+/// let bob = PrivateKey::generate(Kem::XWing)?;
+/// let sealed = seal_signed(&mallory, &bob.public_key(), "letter", b"", b"I am Alice")?;
+/// let refused = open_signed(&alice.verifying_key(), &bob, "letter", b"", &sealed);
+/// assert_eq!(refused.err(), Some(OpenSignedError::Signature(BadSignature)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenSignedError {
     /// The sender did not sign this box, to this recipient, for this context and
@@ -189,6 +251,15 @@ pub fn seal(
 ///
 /// # Errors
 /// [`OpenError`].
+///
+/// ```
+/// use sealmoot_crypto::sealed_box::{Kem, PrivateKey, open, seal};
+/// let key = PrivateKey::generate(Kem::X25519)?;
+/// let sealed = seal(&key.public_key(), "letter", b"number 7", b"at noon")?;
+/// assert_eq!(open(&key, "letter", b"number 7", &sealed)?.expose(), b"at noon");
+/// assert!(open(&key, "invoice", b"number 7", &sealed).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn open(
     recipient: &PrivateKey,
     context: &str,
@@ -244,6 +315,16 @@ pub fn seal_from(
 ///
 /// # Errors
 /// [`OpenFromError::NotX25519`] unless both keys are of X25519.
+///
+/// ```
+/// use sealmoot_crypto::sealed_box::{Kem, PrivateKey, open_from, seal_from};
+/// let (alice, bob) = (PrivateKey::generate(Kem::X25519)?, PrivateKey::generate(Kem::X25519)?);
+/// let mallory = PrivateKey::generate(Kem::X25519)?;
+/// let sealed = seal_from(&mallory, &bob.public_key(), "letter", b"", b"I am Alice")?;
+/// assert!(open_from(&mallory.public_key(), &bob, "letter", b"", &sealed).is_ok());
+/// assert!(open_from(&alice.public_key(), &bob, "letter", b"", &sealed).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn open_from(
     sender: &PublicKey,
     recipient: &PrivateKey,
@@ -312,6 +393,19 @@ pub fn seal_signed(
 ///
 /// # Errors
 /// [`OpenSignedError`].
+///
+/// ```
+/// use sealmoot_crypto::sealed_box::{Kem, PrivateKey, open_signed, seal_signed};
+/// use sealmoot_crypto::signature::SigningKey;
+/// let alice = SigningKey::generate()?;
+/// let (bob, carol) = (PrivateKey::generate(Kem::XWing)?, PrivateKey::generate(Kem::XWing)?);
+/// let sealed = seal_signed(&alice, &bob.public_key(), "letter", b"", b"at noon")?;
+/// let opened = open_signed(&alice.verifying_key(), &bob, "letter", b"", &sealed)?;
+/// assert_eq!(opened.expose(), b"at noon");
+/// // Bob cannot pass it off as a letter from Alice to Carol.
+/// assert!(open_signed(&alice.verifying_key(), &carol, "letter", b"", &sealed).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn open_signed(
     sender: &VerifyingKey,
     recipient: &PrivateKey,

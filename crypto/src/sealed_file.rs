@@ -29,6 +29,21 @@
 //! recipient's key id. A box's associated data is bytes 0..12 of the file, the slot's
 //! kind, that key id if there is one, and the context of the file.
 //!
+//! ```
+//! use sealmoot_crypto::password::Cost;
+//! use sealmoot_crypto::sealed_box::{Kem, PrivateKey};
+//! use sealmoot_crypto::sealed_file::{self, Opener, Recipients};
+//! # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+//! let alice = PrivateKey::generate(Kem::XWing)?;
+//! let alice_public = alice.public_key();
+//! let recipients = Recipients::new().public_key(&alice_public).passphrase(b"hip roast", cost);
+//! let sealed = sealed_file::seal(&recipients, "letter", b"at noon")?;
+//! for opener in [Opener::private_key(&alice), Opener::passphrase(b"hip roast")] {
+//!     assert_eq!(sealed_file::open(&opener, "letter", &sealed)?.expose(), b"at noon");
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # What holds the parts together
 //!
 //! Only who has the file key can make the MAC, so nobody else can add, remove, swap

@@ -4,6 +4,14 @@
 //! offer neither `Clone` nor `PartialEq`: a copy has to be made on purpose and a
 //! comparison is in constant time. Both keep their bytes on the heap, because a
 //! move copies what stands on the stack and wipes nothing.
+//!
+//! ```
+//! use sealmoot_crypto::secret::{SecretArray, SecretBytes};
+//! let (key, password) = (SecretArray::<32>::random()?, SecretBytes::new(b"hunter2".to_vec()));
+//! let logged = format!("{key:?} {password:?}");
+//! assert_eq!(logged, "SecretArray<32>(redacted) SecretBytes(redacted)");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -15,16 +23,36 @@ use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
 /// A secret of a length known at run time: a password, a passphrase, a plaintext.
+///
+/// ```
+/// use sealmoot_crypto::secret::SecretBytes;
+/// let password = SecretBytes::from(b"hunter2".to_vec());
+/// assert_eq!(password.expose(), b"hunter2");
+/// assert!(!format!("{password:?}").contains("hunter2"));
+/// ```
 pub struct SecretBytes(Vec<u8>);
 
 impl SecretBytes {
     /// Takes ownership of `bytes`; they are wiped when this value is dropped.
+    ///
+    /// ```
+    /// use sealmoot_crypto::secret::SecretBytes;
+    /// let typed = String::from("correct horse");
+    /// let password = SecretBytes::new(typed.into_bytes()); // moved, not copied
+    /// assert_eq!(password.len(), 13);
+    /// ```
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
     /// The bytes themselves, for the one operation that needs them.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{digest::sha256, secret::SecretBytes};
+    /// let secret = SecretBytes::new(b"abc".to_vec());
+    /// assert_eq!(sha256(secret.expose()), sha256(b"abc"));
+    /// ```
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
@@ -41,12 +69,24 @@ impl SecretBytes {
     }
 
     /// How many bytes there are.
+    ///
+    /// ```
+    /// use sealmoot_crypto::secret::SecretBytes;
+    /// let password = SecretBytes::new("häßlich".as_bytes().to_vec());
+    /// assert_eq!(password.len(), 9); // bytes, not letters
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether there are no bytes at all.
+    ///
+    /// ```
+    /// use sealmoot_crypto::secret::SecretBytes;
+    /// assert!(SecretBytes::new(Vec::new()).is_empty());
+    /// assert!(!SecretBytes::new(vec![0]).is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -80,10 +120,24 @@ impl fmt::Debug for SecretBytes {
 }
 
 /// A secret of exactly `N` bytes: a key, a seed.
+///
+/// ```
+/// use sealmoot_crypto::secret::SecretArray;
+/// let (key, other) = (SecretArray::<32>::random()?, SecretArray::<32>::random()?);
+/// assert!(!key.same_as(&other));
+/// assert_eq!(format!("{key:?}"), "SecretArray<32>(redacted)");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct SecretArray<const N: usize>(Box<Zeroizing<[u8; N]>>);
 
 impl<const N: usize> SecretArray<N> {
     /// Takes the bytes; the caller's own copy is the caller's to wipe.
+    ///
+    /// ```
+    /// use sealmoot_crypto::secret::SecretArray;
+    /// let secret = SecretArray::from_bytes([7; 16]);
+    /// assert_eq!(secret.expose(), &[7; 16]);
+    /// ```
     #[must_use]
     pub fn from_bytes(mut bytes: [u8; N]) -> Self {
         let secret = Self::copy_of(&bytes);
@@ -93,6 +147,13 @@ impl<const N: usize> SecretArray<N> {
     }
 
     /// `N` bytes from a slice, or `None` when the length differs.
+    ///
+    /// ```
+    /// use sealmoot_crypto::secret::SecretArray;
+    /// let received = [7; 33];
+    /// assert!(SecretArray::<32>::from_slice(&received).is_none());
+    /// assert!(SecretArray::<32>::from_slice(&received[1..]).is_some());
+    /// ```
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self::copy_of)
@@ -114,6 +175,13 @@ impl<const N: usize> SecretArray<N> {
     ///
     /// # Errors
     /// When that source fails.
+    ///
+    /// ```
+    /// use sealmoot_crypto::secret::SecretArray;
+    /// let key = SecretArray::<32>::random()?;
+    /// assert_ne!(key.expose(), SecretArray::random()?.expose());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn random() -> Result<Self, crate::random::RandomError> {
         let mut secret = Self::zeros();
         crate::random::fill(secret.0.as_mut_slice())?;
@@ -121,17 +189,43 @@ impl<const N: usize> SecretArray<N> {
     }
 
     /// The bytes themselves, for the one operation that needs them.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{keyset::Keyset, secret::SecretArray};
+    /// let (keyset, key) = (Keyset::generate()?, SecretArray::<32>::random()?);
+    /// let stored = keyset.seal("session key", b"alice", key.expose())?;
+    /// assert_eq!(keyset.open("session key", b"alice", &stored)?.expose(), key.expose());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn expose(&self) -> &[u8; N] {
         &self.0
     }
 
     /// Room to write a secret into without a copy elsewhere.
+    ///
+    /// ```
+    /// use sealmoot_crypto::secret::SecretArray;
+    /// let file = b"SMXX0123456789abcdef"; // as from a reader
+    /// let mut key = SecretArray::from_bytes([0; 16]);
+    /// key.expose_mut().copy_from_slice(&file[4..]);
+    /// assert_eq!(key.expose(), b"0123456789abcdef");
+    /// ```
     pub fn expose_mut(&mut self) -> &mut [u8; N] {
         &mut self.0
     }
 
     /// Whether both hold the same bytes, in time that does not depend on them.
+    ///
+    /// ```
+    /// use sealmoot_crypto::secret::SecretArray;
+    /// let token = SecretArray::<16>::random()?;
+    /// let mut presented = SecretArray::from_bytes(*token.expose());
+    /// assert!(token.same_as(&presented));
+    /// presented.expose_mut()[15] ^= 1;
+    /// assert!(!token.same_as(&presented));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         constant_time_equal(self.expose(), other.expose())

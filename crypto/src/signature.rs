@@ -5,6 +5,18 @@
 //! imported: a [`VerifyingKey`] that exists is neither weak nor encoded in more
 //! than one way. Signatures name the domain they were made for, so that one made
 //! for a statement can never pass for another kind of message.
+//!
+//! ```
+//! use sealmoot_crypto::signature::{KeyId, SigningKey};
+//! let key = SigningKey::generate()?;
+//! let known: KeyId = key.verifying_key().key_id(); // who alice is, as others keep it
+//!
+//! let (public, signature) = (key.verifying_key(), key.sign("vote", b"yes"));
+//! assert_eq!(public.key_id(), known);
+//! public.verify("vote", b"yes", &signature)?;
+//! assert!(public.verify("invitation", b"yes", &signature).is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -30,6 +42,15 @@ const PKCS8_PREFIX: [u8; 16] = [
 pub const SPKI_LENGTH: usize = 44;
 
 /// Why bytes were not taken for a public key.
+///
+/// ```
+/// use sealmoot_crypto::signature::{KeyRejected, VerifyingKey};
+/// let small_order = VerifyingKey::from_bytes(&[0; 32]);
+/// assert_eq!(small_order, Err(KeyRejected::Weak));
+/// let no_point = VerifyingKey::from_bytes(&[2; 32]);
+/// assert_eq!(no_point, Err(KeyRejected::NotCanonical));
+/// assert_eq!(VerifyingKey::from_spki(b"a letter"), Err(KeyRejected::Malformed));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRejected {
     /// Not `SubjectPublicKeyInfo` of an Ed25519 key, or not 32 bytes.
@@ -44,11 +65,29 @@ pub enum KeyRejected {
 }
 
 /// A signature does not verify. Nothing more is said.
+///
+/// ```
+/// use sealmoot_crypto::signature::{BadSignature, SigningKey};
+/// let (alice, mallory) = (SigningKey::generate()?, SigningKey::generate()?);
+/// let forged = mallory.sign("vote", b"yes");
+/// assert_eq!(alice.verifying_key().verify("vote", b"yes", &forged), Err(BadSignature));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the signature does not verify")]
 pub struct BadSignature;
 
 /// An Ed25519 private key; wiped on drop. Boxed, because moves would copy it.
+///
+/// ```
+/// use sealmoot_crypto::signature::SigningKey;
+/// let key = SigningKey::generate()?;
+/// let signature = key.sign("vote", b"yes");
+/// key.verifying_key().verify("vote", b"yes", &signature)?;
+/// // What is printed is the public identity.
+/// assert_eq!(format!("{key:?}"), format!("SigningKey(of {})", key.verifying_key().key_id()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct SigningKey(Box<dalek::SigningKey>);
 
 impl SigningKey {
@@ -56,23 +95,60 @@ impl SigningKey {
     ///
     /// # Errors
     /// When the random source fails.
+    ///
+    /// ```
+    /// use sealmoot_crypto::signature::SigningKey;
+    /// let (one, another) = (SigningKey::generate()?, SigningKey::generate()?);
+    /// assert_ne!(one.verifying_key(), another.verifying_key());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn generate() -> Result<Self, RandomError> {
         Ok(Self::from_seed(&SecretArray::random()?))
     }
 
     /// The key whose RFC 8032 seed is `seed`.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{kdf::{Label, derive_key}, secret::SecretArray, signature::SigningKey};
+    /// const IDENTITY: Label = Label::new("node identity");
+    /// let root = SecretArray::random()?;
+    /// let key = SigningKey::from_seed(&derive_key(&root, IDENTITY, b"node 7"));
+    /// let after_a_restart = SigningKey::from_seed(&derive_key(&root, IDENTITY, b"node 7"));
+    /// assert_eq!(key.verifying_key(), after_a_restart.verifying_key());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn from_seed(seed: &SecretArray<32>) -> Self {
         scrubbed(|| Self(Box::new(dalek::SigningKey::from_bytes(seed.expose()))))
     }
 
     /// The RFC 8032 seed, for storing the key sealed.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{keyset::Keyset, secret::SecretArray, signature::SigningKey};
+    /// let (keyset, key) = (Keyset::generate()?, SigningKey::generate()?);
+    /// let stored = keyset.seal("signing key", b"alice", key.to_seed().expose())?;
+    ///
+    /// let opened = keyset.open("signing key", b"alice", &stored)?;
+    /// let seed = SecretArray::from_slice(opened.expose()).expect("32 bytes were sealed");
+    /// assert_eq!(SigningKey::from_seed(&seed).verifying_key(), key.verifying_key());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn to_seed(&self) -> SecretArray<32> {
         SecretArray::copy_of(self.0.as_bytes())
     }
 
     /// The key as PKCS#8 version 1 (RFC 8410), the form that TLS libraries take.
+    ///
+    /// ```
+    /// use sealmoot_crypto::signature::SigningKey;
+    /// let key = SigningKey::generate()?;
+    /// let der = key.to_pkcs8_der();
+    /// assert_eq!(der.len(), 48);
+    /// assert!(der.expose().ends_with(key.to_seed().expose()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn to_pkcs8_der(&self) -> SecretBytes {
         let seed = self.to_seed();
@@ -83,6 +159,15 @@ impl SigningKey {
     }
 
     /// The public half.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{secret::SecretArray, signature::SigningKey};
+    /// let seed = SecretArray::random()?;
+    /// let (key, again) = (SigningKey::from_seed(&seed), SigningKey::from_seed(&seed));
+    /// assert_eq!(key.verifying_key(), again.verifying_key());
+    /// again.verifying_key().verify("vote", b"yes", &key.sign("vote", b"yes"))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn verifying_key(&self) -> VerifyingKey {
         VerifyingKey(self.0.verifying_key())
@@ -94,6 +179,15 @@ impl SigningKey {
     /// # Panics
     /// When `domain` is longer than 255 bytes, which only a change of the code
     /// can cause.
+    ///
+    /// ```
+    /// use sealmoot_crypto::signature::SigningKey;
+    /// let key = SigningKey::generate()?;
+    /// let signature = key.sign("vote", b"yes");
+    /// assert_eq!(key.sign("vote", b"yes"), signature); // nothing random is in it
+    /// assert_ne!(key.sign("petition", b"yes"), signature);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn sign(&self, domain: &'static str, message: &[u8]) -> Signature {
         use dalek::Signer;
@@ -118,6 +212,15 @@ impl fmt::Debug for SigningKey {
 }
 
 /// An Ed25519 public key that is canonical and not weak.
+///
+/// ```
+/// use sealmoot_crypto::signature::{SigningKey, VerifyingKey};
+/// let key = SigningKey::generate()?;
+/// let public = VerifyingKey::from_bytes(&key.verifying_key().to_bytes())?;
+/// public.verify("vote", b"yes", &key.sign("vote", b"yes"))?;
+/// assert!(public.verify("vote", b"no", &key.sign("vote", b"yes")).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VerifyingKey(dalek::VerifyingKey);
 
@@ -126,6 +229,16 @@ impl VerifyingKey {
     ///
     /// # Errors
     /// [`KeyRejected::NotCanonical`], [`KeyRejected::Weak`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::signature::{KeyRejected, SigningKey, VerifyingKey};
+    /// let key = SigningKey::generate()?.verifying_key();
+    /// assert_eq!(VerifyingKey::from_bytes(&key.to_bytes())?, key);
+    /// let mut neutral = [0; 32]; // the neutral point: any message has a forgery
+    /// neutral[0] = 1;
+    /// assert_eq!(VerifyingKey::from_bytes(&neutral), Err(KeyRejected::Weak));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, KeyRejected> {
         // RFC 8032 section 5.1.3 refuses y >= p; dalek reduces it. Comparing with
         // the re-encoding refuses that and the negative zero.
@@ -143,6 +256,16 @@ impl VerifyingKey {
     ///
     /// # Errors
     /// [`KeyRejected`], whatever is wrong.
+    ///
+    /// ```
+    /// use sealmoot_crypto::signature::{KeyRejected, SigningKey, VerifyingKey};
+    /// let key = SigningKey::generate()?.verifying_key();
+    /// let mut der = key.to_spki();
+    /// assert_eq!(VerifyingKey::from_spki(&der)?, key);
+    /// der[8] = 0x6e; // X25519's identifier
+    /// assert_eq!(VerifyingKey::from_spki(&der), Err(KeyRejected::Malformed));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn from_spki(der: &[u8]) -> Result<Self, KeyRejected> {
         let key = der
             .strip_prefix(&SPKI_PREFIX)
@@ -152,12 +275,28 @@ impl VerifyingKey {
     }
 
     /// The key's 32 bytes.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{digest::sha256, signature::SigningKey};
+    /// let key = SigningKey::generate()?.verifying_key();
+    /// assert_eq!(key.to_spki()[12..], key.to_bytes());
+    /// assert_ne!(&sha256(&key.to_bytes()), key.key_id().as_bytes()); // an id is of the whole
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn to_bytes(&self) -> [u8; 32] {
         self.0.to_bytes()
     }
 
     /// The key as DER `SubjectPublicKeyInfo`.
+    ///
+    /// ```
+    /// use sealmoot_crypto::signature::{SPKI_LENGTH, SigningKey};
+    /// let der = SigningKey::generate()?.verifying_key().to_spki();
+    /// assert_eq!(der.len(), SPKI_LENGTH);
+    /// assert_eq!(der[..2], [0x30, 42]); // a sequence of 42 bytes
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn to_spki(&self) -> [u8; SPKI_LENGTH] {
         let mut der = [0u8; SPKI_LENGTH];
@@ -168,6 +307,14 @@ impl VerifyingKey {
 
     /// SHA-256 of the key's `SubjectPublicKeyInfo`: the identity of whoever
     /// holds the private half.
+    ///
+    /// ```
+    /// use sealmoot_crypto::{digest::sha256, signature::SigningKey};
+    /// let key = SigningKey::generate()?.verifying_key();
+    /// assert_eq!(key.key_id().as_bytes(), &sha256(&key.to_spki()));
+    /// assert_eq!(key.key_id().to_string().len(), 64); // in hexadecimal
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn key_id(&self) -> KeyId {
         KeyId(sha256(&self.to_spki()))
@@ -181,6 +328,16 @@ impl VerifyingKey {
     /// # Panics
     /// When `domain` is longer than 255 bytes, which only a change of the code
     /// can cause.
+    ///
+    /// ```
+    /// use sealmoot_crypto::signature::{BadSignature, SigningKey};
+    /// let key = SigningKey::generate()?;
+    /// let (public, signature) = (key.verifying_key(), key.sign("vote", b"yes"));
+    /// public.verify("vote", b"yes", &signature)?;
+    /// assert_eq!(public.verify("vote", b"no", &signature), Err(BadSignature));
+    /// assert_eq!(public.verify("petition", b"yes", &signature), Err(BadSignature));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn verify(
         &self,
         domain: &'static str,
@@ -212,17 +369,44 @@ impl fmt::Debug for VerifyingKey {
 }
 
 /// An Ed25519 signature, 64 bytes, verified or not.
+///
+/// ```
+/// use sealmoot_crypto::signature::{Signature, SigningKey};
+/// let key = SigningKey::generate()?;
+/// let made_up = Signature::from_bytes([7; 64]); // exists, and does not verify
+/// assert!(key.verifying_key().verify("vote", b"yes", &made_up).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Signature([u8; 64]);
 
 impl Signature {
     /// Takes 64 bytes; whether they are a signature shows when they are verified.
+    ///
+    /// ```
+    /// use sealmoot_crypto::signature::{Signature, SigningKey};
+    /// let key = SigningKey::generate()?;
+    /// let sent: [u8; 64] = key.sign("vote", b"yes").to_bytes();
+    /// let received = Signature::from_bytes(sent);
+    /// key.verifying_key().verify("vote", b"yes", &received)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn from_bytes(bytes: [u8; 64]) -> Self {
         Self(bytes)
     }
 
     /// The 64 bytes.
+    ///
+    /// ```
+    /// use sealmoot_crypto::signature::{Signature, SigningKey};
+    /// let signature = SigningKey::generate()?.sign("vote", b"yes");
+    /// let mut bytes = signature.to_bytes();
+    /// assert_eq!(Signature::from_bytes(bytes), signature);
+    /// bytes[63] ^= 1;
+    /// assert_ne!(Signature::from_bytes(bytes), signature);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn to_bytes(&self) -> [u8; 64] {
         self.0
@@ -236,17 +420,41 @@ impl fmt::Debug for Signature {
 }
 
 /// The identity of a key: SHA-256 of its `SubjectPublicKeyInfo`.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use sealmoot_crypto::signature::{KeyId, SigningKey};
+/// let key = SigningKey::generate()?.verifying_key();
+/// let members: BTreeMap<KeyId, &str> = [(key.key_id(), "alice")].into();
+/// assert_eq!(members.get(&key.key_id()), Some(&"alice"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId([u8; 32]);
 
 impl KeyId {
     /// Takes the 32 bytes of an identity.
+    ///
+    /// ```
+    /// use sealmoot_crypto::signature::{KeyId, SigningKey};
+    /// let key = SigningKey::generate()?.verifying_key();
+    /// let stored: [u8; 32] = *key.key_id().as_bytes();
+    /// assert_eq!(KeyId::from_bytes(stored), key.key_id());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
     /// The 32 bytes.
+    ///
+    /// ```
+    /// use sealmoot_crypto::signature::KeyId;
+    /// let id = KeyId::from_bytes([0xab; 32]);
+    /// assert_eq!(id.as_bytes(), &[0xab; 32]);
+    /// assert_eq!(id.to_string(), "ab".repeat(32));
+    /// ```
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

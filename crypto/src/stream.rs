@@ -38,6 +38,19 @@
 //!
 //! What opened is authentic as far as it goes. Whoever acts on the beginning of a
 //! stream before its end was checked acts on what may turn out to be cut off.
+//!
+//! ```
+//! use sealmoot_crypto::{secret::SecretArray, stream::{self, Options, StreamKey, StreamOpenError}};
+//! let key = StreamKey::from_secret(&SecretArray::random()?);
+//! let video = vec![7; 200_000]; // four chunks
+//! let sealed = stream::seal(&key, "video", b"holiday", Options::default(), &video)?;
+//! assert_eq!(stream::open(&key, "video", b"holiday", &sealed)?.expose(), video);
+//! // Cut off exactly between two chunks.
+//! let cut_off = &sealed[..stream::HEADER_LENGTH + 65_536 + stream::TAG_LENGTH];
+//! let refused = stream::open(&key, "video", b"holiday", cut_off).err();
+//! assert_eq!(refused, Some(StreamOpenError::Closed));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod chunk;
 #[cfg(feature = "std")]
@@ -83,6 +96,18 @@ pub const TAG_LENGTH: usize = crate::backend::aead::TAG_LENGTH;
 pub const CHUNKS_MAX: u64 = 1 << 32;
 
 /// Why a chunk was not sealed.
+///
+/// ```
+/// use sealmoot_crypto::secret::SecretArray;
+/// use sealmoot_crypto::stream::{Options, Sealer, StreamKey, StreamSealError};
+/// let key = StreamKey::from_secret(&SecretArray::random()?);
+/// let (mut sealer, _header) = Sealer::new(&key, "log", b"", Options::default())?;
+/// let not_full = sealer.seal_chunk(&mut [7; 100], false);
+/// assert_eq!(not_full, Err(StreamSealError::ChunkLength));
+/// sealer.seal_chunk(&mut [7; 100], true)?;
+/// assert_eq!(sealer.seal_chunk(&mut [7; 100], true), Err(StreamSealError::Ended));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StreamSealError {
     /// All chunks but the last have the stream's chunk size; the last is not
@@ -101,6 +126,18 @@ pub enum StreamSealError {
 }
 
 /// Why a stream, or the next chunk of it, did not open.
+///
+/// ```
+/// use sealmoot_crypto::{secret::SecretArray, stream::{self, Options, StreamKey, StreamOpenError}};
+/// let key = StreamKey::from_secret(&SecretArray::random()?);
+/// let sealed = stream::seal(&key, "log", b"", Options::default(), b"entries")?;
+/// let refused = |bytes| stream::open(&key, "log", b"", bytes).err();
+/// assert_eq!(refused(b"a letter"), Some(StreamOpenError::NotAStream));
+/// assert_eq!(refused(&sealed[..70]), Some(StreamOpenError::Truncated));
+/// let newer = [b"SMST\x02", &sealed[5..]].concat();
+/// assert_eq!(refused(&newer), Some(StreamOpenError::UnknownVersion(2)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StreamOpenError {
     /// It does not begin with `SMST`.
@@ -148,6 +185,16 @@ impl From<StreamSealError> for std::io::Error {
 }
 
 /// A secret from which every stream sealed under it gets a key of its own.
+///
+/// ```
+/// use sealmoot_crypto::{secret::SecretArray, stream::{self, Options, StreamKey}};
+/// let key = StreamKey::from_secret(&SecretArray::random()?);
+/// let seal = |day: &[u8]| stream::seal(&key, "log", day, Options::default(), b"entries");
+/// let (monday, tuesday) = (seal(b"monday")?, seal(b"tuesday")?);
+/// assert_eq!(stream::open(&key, "log", b"monday", &monday)?.expose(), b"entries");
+/// assert!(stream::open(&key, "log", b"monday", &tuesday).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct StreamKey {
     backend: Backend,
     secret: SecretArray<32>,
@@ -233,6 +280,15 @@ pub fn sealed_length(length: u64, chunk_size: ChunkSize) -> Option<u64> {
 }
 
 /// Why bytes were not sealed as a stream.
+///
+/// ```
+/// use sealmoot_crypto::stream::{SealError, StreamSealError};
+/// // The random source may work again; a plaintext does not get shorter.
+/// fn retry_helps(error: &SealError) -> bool {
+///     matches!(error, SealError::Random(_))
+/// }
+/// assert!(!retry_helps(&SealError::Stream(StreamSealError::TooLong)));
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
     /// No salt could be drawn.

@@ -15,6 +15,11 @@ use crate::secret::{SecretArray, constant_time_equal, scrubbed, scrubbed_below};
 pub const MAC_KEY_LENGTH_MIN: usize = 16;
 
 /// The key is shorter than [`MAC_KEY_LENGTH_MIN`].
+///
+/// ```
+/// use sealmoot_crypto::digest::{KeyTooShort, MacKey};
+/// assert_eq!(MacKey::from_bytes(b"hunter2").err(), Some(KeyTooShort { length: 7 }));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an HMAC key of {length} bytes is too short; {MAC_KEY_LENGTH_MIN} are the least")]
 pub struct KeyTooShort {
@@ -24,6 +29,15 @@ pub struct KeyTooShort {
 
 /// The tag is not the message's: changed bytes, another key or a shortened tag.
 /// Which of them is not said.
+///
+/// ```
+/// use sealmoot_crypto::{digest::{BadTag, MacKey}, secret::SecretArray};
+/// let key = MacKey::from_secret(&SecretArray::random()?);
+/// let tag = key.tag(&[b"user 7"]);
+/// assert_eq!(key.verify(&[b"user 8"], &tag), Err(BadTag));
+/// assert_eq!(key.verify(&[b"user 7"], &tag[..16]), Err(BadTag));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the authentication code does not fit")]
 pub struct BadTag;

@@ -5,6 +5,17 @@
 //! and must then agree with it; written is version 1, which everybody reads.
 //! `SigningKey::to_pkcs8_der`, `VerifyingKey::from_spki` and `to_spki` are the
 //! Ed25519 counterparts of what is missing here.
+//!
+//! ```
+//! use sealmoot_crypto::{hazmat::der, signature::SigningKey};
+//! let key = SigningKey::generate()?;
+//! let private = key.to_pkcs8_der(); // for a file that only its owner reads
+//! let public = key.verifying_key().to_spki();
+//! assert_eq!(der::verifying_key_from_spki(&public)?, key.verifying_key());
+//! let read = der::signing_key_from_pkcs8(private.expose())?;
+//! assert_eq!(read.verifying_key(), key.verifying_key());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use alloc::vec::Vec;
 
@@ -30,6 +41,16 @@ const PUBLIC_KEY: u8 = 0x81;
 const PUBLIC_KEY_EXPLICIT: u8 = 0xa1;
 
 /// Why bytes were not taken for a key.
+///
+/// ```
+/// use sealmoot_crypto::{agreement::AgreementKey, hazmat::der::{self, DerError}};
+/// let x25519 = der::agreement_key_to_pkcs8(&AgreementKey::generate()?);
+/// let refused = der::signing_key_from_pkcs8(x25519.expose());
+/// assert_eq!(refused.err(), Some(DerError::OtherAlgorithm));
+/// let cut_off = der::agreement_key_from_pkcs8(&x25519.expose()[..47]);
+/// assert_eq!(cut_off.err(), Some(DerError::Malformed));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DerError {
     /// More than [`DER_LENGTH_MAX`] bytes.
@@ -81,6 +102,16 @@ pub fn signing_key_from_pkcs8(der: &[u8]) -> Result<SigningKey, DerError> {
 ///
 /// # Errors
 /// [`DerError`].
+///
+/// ```
+/// use sealmoot_crypto::hazmat::der::{self, DerError};
+/// use sealmoot_crypto::{agreement::AgreementKey, signature::SigningKey};
+/// let key = SigningKey::generate()?.verifying_key();
+/// assert_eq!(der::verifying_key_from_spki(&key.to_spki())?, key);
+/// let x25519 = der::agreement_public_to_spki(&AgreementKey::generate()?.public());
+/// assert_eq!(der::verifying_key_from_spki(&x25519), Err(DerError::OtherAlgorithm));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn verifying_key_from_spki(der: &[u8]) -> Result<VerifyingKey, DerError> {
     Ok(VerifyingKey::from_bytes(&public_key(der, Curve::Ed25519)?)?)
 }
@@ -105,6 +136,15 @@ pub fn agreement_key_from_pkcs8(der: &[u8]) -> Result<AgreementKey, DerError> {
 }
 
 /// An X25519 private key as PKCS#8 version 1.
+///
+/// ```
+/// use sealmoot_crypto::{agreement::AgreementKey, hazmat::{der, raw}};
+/// let key = AgreementKey::generate()?;
+/// let pkcs8 = der::agreement_key_to_pkcs8(&key);
+/// assert_eq!(pkcs8.len(), 48);
+/// assert_eq!(&pkcs8.expose()[16..], raw::export_agreement_key(&key).expose());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub fn agreement_key_to_pkcs8(key: &AgreementKey) -> SecretBytes {
     let oid = Curve::X25519.object_identifier();
@@ -134,6 +174,14 @@ pub fn agreement_public_from_spki(der: &[u8]) -> Result<AgreementPublic, DerErro
 }
 
 /// An X25519 public key as `SubjectPublicKeyInfo`.
+///
+/// ```
+/// use sealmoot_crypto::{agreement::AgreementKey, hazmat::der};
+/// let public = AgreementKey::generate()?.public();
+/// let spki = der::agreement_public_to_spki(&public);
+/// assert_eq!(&spki[12..], public.as_bytes());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub fn agreement_public_to_spki(key: &AgreementPublic) -> [u8; SPKI_LENGTH] {
     let oid = Curve::X25519.object_identifier();

@@ -16,6 +16,18 @@
 //! The public key stands there three times. All three must be the one that comes of
 //! the seed: software that signs with the seed and hashes another public key gives
 //! its private key away with the signature.
+//!
+//! ```
+//! use sealmoot_crypto::{hazmat::openssh, signature::SigningKey};
+//! let key = SigningKey::generate()?;
+//! let id_ed25519 = openssh::private_to_text(&key, "alice@example")?;
+//! let id_ed25519_pub = openssh::public_to_line(&key.verifying_key(), "alice@example")?;
+//!
+//! let (key, _) = openssh::private_from_text(id_ed25519.expose())?;
+//! let (public, comment) = openssh::public_from_line(&id_ed25519_pub)?;
+//! assert_eq!((key.verifying_key(), comment.as_str()), (public, "alice@example"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
@@ -49,6 +61,16 @@ const PUBLIC_BASE64_LENGTH: usize = PUBLIC_LENGTH / 3 * 4;
 const _: () = assert!(PUBLIC_LENGTH.is_multiple_of(3));
 
 /// Why a text was not taken for a key, or a key not written.
+///
+/// ```
+/// use sealmoot_crypto::hazmat::openssh::{self, OpenSshError};
+/// match openssh::public_from_line("ssh-rsa AAAAB3NzaC1yc2E= bob@example") {
+///     Err(OpenSshError::OtherKeyType(name)) => assert_eq!(name, "ssh-rsa"),
+///     other => unreachable!("{other:?}"),
+/// }
+/// let no_key = openssh::private_from_text(b"my key");
+/// assert!(matches!(no_key, Err(OpenSshError::Malformed(_))));
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum OpenSshError {
     /// More than [`OPENSSH_LENGTH_MAX`] bytes.
@@ -133,6 +155,17 @@ pub fn public_from_line(line: &str) -> Result<(VerifyingKey, String), OpenSshErr
 ///
 /// # Errors
 /// [`OpenSshError::Comment`].
+///
+/// ```
+/// use sealmoot_crypto::{hazmat::openssh::{self, OpenSshError}, signature::SigningKey};
+/// let key = SigningKey::generate()?.verifying_key();
+/// let line = openssh::public_to_line(&key, "alice@example")?;
+/// assert!(line.starts_with("ssh-ed25519 AAAA") && line.ends_with(" alice@example"));
+/// // It would become a second line of a file of keys.
+/// let refused = openssh::public_to_line(&key, "alice\nssh-ed25519 AAAA");
+/// assert!(matches!(refused, Err(OpenSshError::Comment)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn public_to_line(key: &VerifyingKey, comment: &str) -> Result<String, OpenSshError> {
     const FITS: &str = "the room is the key's";
     let comment = checked_comment(comment.as_bytes())?;
@@ -192,6 +225,16 @@ pub fn private_from_text(text: &[u8]) -> Result<(SigningKey, String), OpenSshErr
 ///
 /// # Errors
 /// [`OpenSshError::Comment`], [`OpenSshError::Random`].
+///
+/// ```
+/// use sealmoot_crypto::{hazmat::openssh, signature::SigningKey};
+/// let key = SigningKey::generate()?;
+/// let text = openssh::private_to_text(&key, "")?;
+/// assert!(text.expose().starts_with(b"-----BEGIN OPENSSH PRIVATE KEY-----\n"));
+/// let (again, comment) = openssh::private_from_text(text.expose())?;
+/// assert!(again.to_seed().same_as(&key.to_seed()) && comment.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn private_to_text(key: &SigningKey, comment: &str) -> Result<SecretBytes, OpenSshError> {
     let comment = checked_comment(comment.as_bytes())?;
     let check: [u8; 4] = random::array()?;

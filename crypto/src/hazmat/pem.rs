@@ -3,6 +3,20 @@
 //!
 //! The text is one block and nothing else: lines of 64 characters, no headers, no
 //! words before or after it. Encrypted files are recognised and refused.
+//!
+//! ```
+//! use sealmoot_crypto::{hazmat::pem, signature::SigningKey};
+//! // RFC 8410, section 10.3: the private key of section 10.1's public one.
+//! let key = pem::signing_key_from_pem(b"-----BEGIN PRIVATE KEY-----
+//! MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC
+//! -----END PRIVATE KEY-----
+//! ")?;
+//! assert_eq!(pem::verifying_key_to_pem(&key.verifying_key()), "-----BEGIN PUBLIC KEY-----
+//! MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
+//! -----END PUBLIC KEY-----
+//! ");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -24,6 +38,20 @@ const PUBLIC_KEY: &str = "PUBLIC KEY";
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
 
 /// Why a text was not taken for a key.
+///
+/// ```
+/// use sealmoot_crypto::{hazmat::pem::{self, PemError}, signature::SigningKey};
+/// let public = pem::verifying_key_to_pem(&SigningKey::generate()?.verifying_key());
+/// match pem::signing_key_from_pem(public.as_bytes()) {
+///     Err(PemError::OtherLabel { found, expected }) => {
+///         assert_eq!((found.as_str(), expected), ("PUBLIC KEY", "PRIVATE KEY"));
+///     }
+///     other => unreachable!("{other:?}"),
+/// }
+/// let two_blocks = [public.as_bytes(), public.as_bytes()].concat();
+/// assert_eq!(pem::verifying_key_from_pem(&two_blocks), Err(PemError::Malformed));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PemError {
     /// More than [`PEM_LENGTH_MAX`] bytes.
@@ -71,6 +99,14 @@ pub fn signing_key_from_pem(text: &[u8]) -> Result<SigningKey, PemError> {
 }
 
 /// An Ed25519 private key as a "PRIVATE KEY" block (PKCS#8 version 1).
+///
+/// ```
+/// use sealmoot_crypto::{hazmat::pem, signature::SigningKey};
+/// let text = pem::signing_key_to_pem(&SigningKey::generate()?);
+/// assert!(text.expose().starts_with(b"-----BEGIN PRIVATE KEY-----\n"));
+/// assert_eq!(format!("{text:?}"), "SecretBytes(redacted)");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub fn signing_key_to_pem(key: &SigningKey) -> SecretBytes {
     SecretBytes::new(encode(PRIVATE_KEY, key.to_pkcs8_der().expose()))
@@ -96,6 +132,15 @@ pub fn verifying_key_from_pem(text: &[u8]) -> Result<VerifyingKey, PemError> {
 }
 
 /// An Ed25519 public key as a "PUBLIC KEY" block.
+///
+/// ```
+/// use sealmoot_crypto::{hazmat::pem, signature::SigningKey};
+/// let key = SigningKey::generate()?.verifying_key();
+/// let text = pem::verifying_key_to_pem(&key);
+/// assert!(text.starts_with("-----BEGIN PUBLIC KEY-----\n"));
+/// assert_eq!(pem::verifying_key_from_pem(text.as_bytes())?, key);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub fn verifying_key_to_pem(key: &VerifyingKey) -> String {
     public_text(&key.to_spki())
@@ -118,6 +163,15 @@ pub fn agreement_key_from_pem(text: &[u8]) -> Result<AgreementKey, PemError> {
 }
 
 /// An X25519 private key as a "PRIVATE KEY" block (PKCS#8 version 1).
+///
+/// ```
+/// use sealmoot_crypto::{agreement::AgreementKey, hazmat::pem};
+/// let text = pem::agreement_key_to_pem(&AgreementKey::generate()?);
+/// assert!(pem::agreement_key_from_pem(text.expose()).is_ok());
+/// // Nobody signs with it by mistake.
+/// assert!(pem::signing_key_from_pem(text.expose()).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub fn agreement_key_to_pem(key: &AgreementKey) -> SecretBytes {
     SecretBytes::new(encode(
@@ -143,6 +197,14 @@ pub fn agreement_public_from_pem(text: &[u8]) -> Result<AgreementPublic, PemErro
 }
 
 /// An X25519 public key as a "PUBLIC KEY" block.
+///
+/// ```
+/// use sealmoot_crypto::{agreement::AgreementKey, hazmat::pem};
+/// let text = pem::agreement_public_to_pem(&AgreementKey::generate()?.public());
+/// assert!(text.ends_with("\n-----END PUBLIC KEY-----\n"));
+/// assert!(pem::verifying_key_from_pem(text.as_bytes()).is_err()); // not Ed25519
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub fn agreement_public_to_pem(key: &AgreementPublic) -> String {
     public_text(&der::agreement_public_to_spki(key))

@@ -3,6 +3,16 @@
 //! A key that comes in is a plain byte string that somebody made: nothing here can
 //! tell whether it is random, or how many copies of it there are. A key that goes out
 //! is wiped with its [`SecretArray`]; whatever the caller copies from it is not.
+//!
+//! ```
+//! use sealmoot_crypto::{hazmat::raw, keyset::{Algorithm, Keyset}};
+//! let from_another_system = [7; 32];
+//! let mut keyset = Keyset::generate()?;
+//! let id = raw::import_keyset_key(&mut keyset, Algorithm::Xaes256Gcm, &from_another_system)?;
+//! keyset.promote(id)?;
+//! assert_eq!(raw::export_keyset_key(&keyset, id)?.1.expose(), &from_another_system);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use crate::aead::RecordKey;
 use crate::agreement::AgreementKey;
@@ -18,6 +28,14 @@ use crate::signature::SigningKey;
 pub const KEY_LENGTH: usize = 32;
 
 /// Why bytes were not taken for a key; the keyset, where there is one, is as it was.
+///
+/// ```
+/// use sealmoot_crypto::hazmat::raw::{self, RawKeyError};
+/// let too_long = raw::import_signing_key(&[7; 64]); // seed and public key
+/// assert!(matches!(too_long, Err(RawKeyError::WrongLength { expected: 32, length: 64 })));
+/// let never_filled = raw::import_signing_key(&[0; 32]);
+/// assert!(matches!(never_filled, Err(RawKeyError::AllZero)));
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum RawKeyError {
     /// The length is not that of such a key. A longer key is not cut and a shorter one
@@ -91,6 +109,14 @@ pub fn import_agreement_key(bytes: &[u8]) -> Result<AgreementKey, RawKeyError> {
 }
 
 /// The bytes of an X25519 private key, as they came, not clamped.
+///
+/// ```
+/// use sealmoot_crypto::{agreement::AgreementKey, hazmat::raw};
+/// let key = AgreementKey::generate()?;
+/// let bytes = raw::export_agreement_key(&key);
+/// assert_eq!(raw::import_agreement_key(bytes.expose())?.public(), key.public());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub fn export_agreement_key(key: &AgreementKey) -> SecretArray<KEY_LENGTH> {
     key.to_secret()
@@ -114,6 +140,14 @@ pub fn import_signing_key(bytes: &[u8]) -> Result<SigningKey, RawKeyError> {
 }
 
 /// The seed of an Ed25519 private key.
+///
+/// ```
+/// use sealmoot_crypto::{hazmat::raw, signature::SigningKey};
+/// let key = SigningKey::generate()?;
+/// let seed = raw::export_signing_key(&key);
+/// assert_eq!(SigningKey::from_seed(&seed).verifying_key(), key.verifying_key());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub fn export_signing_key(key: &SigningKey) -> SecretArray<KEY_LENGTH> {
     key.to_seed()
@@ -139,6 +173,17 @@ pub fn import_box_key(kem: Kem, bytes: &[u8]) -> Result<PrivateKey, RawKeyError>
 }
 
 /// The bytes of a private key for sealed boxes. An X25519 scalar comes clamped.
+///
+/// ```
+/// use sealmoot_crypto::hazmat::raw;
+/// use sealmoot_crypto::sealed_box::Kem;
+/// let key = raw::import_box_key(Kem::X25519, &[0xff; 32])?;
+/// let bytes = raw::export_box_key(&key);
+/// assert_eq!((bytes.expose()[0], bytes.expose()[31]), (0xf8, 0x7f)); // clamped
+/// let again = raw::import_box_key(Kem::X25519, bytes.expose())?;
+/// assert_eq!(again.public_key(), key.public_key());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub fn export_box_key(key: &PrivateKey) -> SecretBytes {
     key.to_secret_bytes()
@@ -161,6 +206,15 @@ pub fn import_decapsulation_key(seed: &[u8]) -> Result<DecapsulationKey, RawKeyE
 }
 
 /// The seed of an ML-KEM-768 private key.
+///
+/// ```
+/// use sealmoot_crypto::{hazmat::raw, kem::DecapsulationKey};
+/// let key = DecapsulationKey::generate()?;
+/// let seed = raw::export_decapsulation_key(&key);
+/// let again = raw::import_decapsulation_key(seed.expose())?;
+/// assert_eq!(again.encapsulation_key(), key.encapsulation_key());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub fn export_decapsulation_key(key: &DecapsulationKey) -> SecretArray<64> {
     key.to_seed()
@@ -204,6 +258,19 @@ pub fn import_keyset_key(
 ///
 /// # Errors
 /// [`RawKeyError`].
+///
+/// ```
+/// use sealmoot_crypto::{hazmat::raw::{self, RawKeyError}, keyset::Keyset};
+/// let (theirs, mut ours) = (Keyset::generate()?, Keyset::generate()?);
+/// let sealed = theirs.seal("note", b"", b"text")?;
+/// let id = theirs.primary_id();
+/// let (algorithm, key) = raw::export_keyset_key(&theirs, id)?;
+/// raw::import_keyset_key_with_id(&mut ours, id, algorithm, key.expose())?;
+/// assert_eq!(ours.open("note", b"", &sealed)?.expose(), b"text");
+/// let twice = raw::import_keyset_key_with_id(&mut ours, id, algorithm, key.expose());
+/// assert!(matches!(twice, Err(RawKeyError::IdTaken(taken)) if taken == id));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn import_keyset_key_with_id(
     keyset: &mut Keyset,
     id: u32,
@@ -225,6 +292,16 @@ pub fn import_keyset_key_with_id(
 ///
 /// # Errors
 /// [`KeysetError::NoSuchKey`].
+///
+/// ```
+/// use sealmoot_crypto::{hazmat::raw, keyset::{Algorithm, Keyset, KeysetError}};
+/// let keyset = Keyset::generate_with(Algorithm::XChaCha20Poly1305)?;
+/// let id = keyset.primary_id();
+/// assert_eq!(raw::export_keyset_key(&keyset, id)?.0, Algorithm::XChaCha20Poly1305);
+/// let other = raw::export_keyset_key(&keyset, !id);
+/// assert!(matches!(other, Err(KeysetError::NoSuchKey(missing)) if missing == !id));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn export_keyset_key(
     keyset: &Keyset,
     id: u32,

@@ -4,6 +4,18 @@
 //! answers for that: no two uses of one pseudorandom key with the same `info`, and
 //! `info` fields that cannot run into each other. Extraction is for secrets of high
 //! entropy (the result of a key agreement), never for passwords.
+//!
+//! ```
+//! use sealmoot_crypto::agreement::AgreementKey;
+//! use sealmoot_crypto::hazmat::standard::{expand_sha256, extract_sha256};
+//! let (alice, bob) = (AgreementKey::generate()?, AgreementKey::generate()?);
+//! let key = extract_sha256(b"protocol X", alice.agree(&bob.public())?.expose());
+//! let (mut sending, mut receiving) = ([0u8; 16], [0u8; 16]);
+//! expand_sha256(&key, b"client to server", &mut sending)?;
+//! expand_sha256(&key, b"server to client", &mut receiving)?;
+//! assert_ne!(sending, receiving);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use hkdf::Hkdf;
 use hkdf::hmac::EagerHash;
@@ -32,6 +44,16 @@ pub fn extract_sha256(salt: &[u8], input: &[u8]) -> SecretArray<32> {
 ///
 /// # Errors
 /// [`ExpandTooLong`] above 8160 bytes; `output` is then wiped.
+///
+/// ```
+/// use sealmoot_crypto::hazmat::standard::{expand_sha256, extract_sha256};
+/// let key = extract_sha256(b"salt", b"the result of a key agreement");
+/// let (mut short, mut long) = ([0u8; 16], [0u8; 64]);
+/// expand_sha256(&key, b"protocol X", &mut short)?;
+/// expand_sha256(&key, b"protocol X", &mut long)?;
+/// assert_eq!(short, long[..16]); // so give two lengths two infos
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn expand_sha256(
     key: &SecretArray<32>,
     info: &[u8],
@@ -60,6 +82,15 @@ pub fn extract_sha512(salt: &[u8], input: &[u8]) -> SecretArray<64> {
 ///
 /// # Errors
 /// [`ExpandTooLong`] above 16320 bytes; `output` is then wiped.
+///
+/// ```
+/// use sealmoot_crypto::hazmat::standard::{ExpandTooLong, expand_sha512, extract_sha512};
+/// let key = extract_sha512(b"salt", b"the result of a key agreement");
+/// let mut output = vec![7; 255 * 64 + 1];
+/// let refused = ExpandTooLong { length: 16_321, maximum: 16_320 };
+/// assert_eq!(expand_sha512(&key, b"protocol X", &mut output), Err(refused));
+/// assert!(output.iter().all(|byte| *byte == 0));
+/// ```
 pub fn expand_sha512(
     key: &SecretArray<64>,
     info: &[u8],

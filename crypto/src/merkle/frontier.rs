@@ -10,6 +10,16 @@ use crate::encoding::{EncodingError, Reader, Writer};
 const FORMAT_VERSION: u16 = 1;
 
 /// The tree has 2^64 - 1 leaves, the most that a size can say.
+///
+/// ```
+/// use sealmoot_crypto::merkle::{Frontier, FrontierFull, LeafHash};
+/// let mut bytes = vec![0; 2 + 8 + 64 * 32];
+/// bytes[0] = 1; // the version
+/// bytes[2..10].fill(0xff); // 2^64 - 1 leaves
+/// let mut frontier = Frontier::from_bytes(&bytes)?;
+/// assert_eq!(frontier.append(LeafHash::of(b"one too many")), Err(FrontierFull));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the tree is full")]
 pub struct FrontierFull;

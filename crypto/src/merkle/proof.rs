@@ -10,6 +10,19 @@ use crate::encoding::{EncodingError, Reader, Writer};
 pub const PROOF_HASHES_MAX: usize = 64;
 
 /// Why a proof was not accepted.
+///
+/// ```
+/// use sealmoot_crypto::merkle::{LeafHash, ProofRejected, Tree, verify_inclusion};
+/// let mut tree = Tree::new();
+/// tree.append(LeafHash::of(b"first"));
+/// tree.append(LeafHash::of(b"second"));
+/// let (first, proof) = (LeafHash::of(b"first"), tree.inclusion_proof(0, 2)?);
+/// let elsewhere = verify_inclusion(&first, 1, 2, &proof, &tree.root());
+/// assert_eq!(elsewhere, Err(ProofRejected::RootDiffers));
+/// let outside = verify_inclusion(&first, 2, 2, &proof, &tree.root());
+/// assert_eq!(outside, Err(ProofRejected::IndexOutside { index: 2, size: 2 }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProofRejected {
     /// A tree of that size has no leaf with that index.
@@ -47,6 +60,17 @@ pub enum ProofRejected {
 }
 
 /// The hashes of a proof of inclusion or of consistency, from the leaves upwards.
+///
+/// ```
+/// use sealmoot_crypto::merkle::{LeafHash, Tree};
+/// let mut tree = Tree::new();
+/// for entry in 0..1000u32 {
+///     tree.append(LeafHash::of(&entry.to_le_bytes()));
+/// }
+/// let proof = tree.inclusion_proof(7, 1000)?;
+/// assert_eq!(proof.hashes().len(), 10); // of a thousand leaves
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof(Vec<Node>);
 

@@ -5,6 +5,15 @@ use alloc::vec::Vec;
 use super::{LeafHash, Node, Proof, Root, parent};
 
 /// A proof that does not exist was asked for.
+///
+/// ```
+/// use sealmoot_crypto::merkle::{LeafHash, NoSuchProof, Tree};
+/// let mut tree = Tree::new();
+/// tree.append(LeafHash::of(b"first"));
+/// let future = NoSuchProof::SizeNotReached { size: 2, present: 1 };
+/// assert_eq!(tree.inclusion_proof(0, 2), Err(future));
+/// assert_eq!(tree.consistency_proof(0, 1), Err(NoSuchProof::OldTreeEmpty));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoSuchProof {
     /// The tree has never had that many leaves.

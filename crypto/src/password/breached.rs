@@ -77,6 +77,17 @@ const PAGE_BLOCKS: usize = 1 << 14;
 type Block = [u8; BLOCK_LENGTH];
 
 /// Why a filter was not built.
+///
+/// ```
+/// use sealmoot_crypto::password::breached::{BreachedFilter, BuildError};
+/// assert_eq!(BreachedFilter::builder(0).err(), Some(BuildError::Size));
+/// let mut builder = BreachedFilter::builder(1)?;
+/// builder.add_password(b"letmein")?;
+/// assert_eq!(builder.add_password(b"123456"), Err(BuildError::Full(1)));
+/// // What was added before is still a filter.
+/// assert!(builder.finish().contains(b"letmein"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     /// A filter is for 1 to [`PASSWORDS_MAX`] passwords.
@@ -92,6 +103,17 @@ pub enum BuildError {
 }
 
 /// A set of breached passwords that answers "no" for certain and "yes" almost so.
+///
+/// ```
+/// use sealmoot_crypto::password::breached::BreachedFilter;
+/// # let mut builder = BreachedFilter::builder(1)?;
+/// # builder.add_password(b"letmein")?;
+/// # let filter = builder.finish();
+/// let chosen = "letmein"; // on a page where a password is changed
+/// let refusal = filter.contains(chosen.as_bytes()).then_some("this password is public");
+/// assert_eq!(refusal, Some("this password is public"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct BreachedFilter {
     pages: Vec<Vec<Block>>,
     blocks: u64,
@@ -103,6 +125,15 @@ impl BreachedFilter {
     ///
     /// # Errors
     /// [`BuildError::Size`], [`BuildError::OutOfMemory`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::breached::{BreachedFilter, BuildError, PASSWORDS_MAX};
+    /// let builder = BreachedFilter::builder(1_000_000)?; // some 4 MB
+    /// assert_eq!(builder.finish().added(), 0);
+    /// let too_many = BreachedFilter::builder(PASSWORDS_MAX + 1);
+    /// assert_eq!(too_many.err(), Some(BuildError::Size));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder(expected_count: u64) -> Result<BreachedFilterBuilder, BuildError> {
         if expected_count == 0 || expected_count > PASSWORDS_MAX {
             return Err(BuildError::Size);
@@ -130,6 +161,16 @@ impl BreachedFilter {
     }
 
     /// Whether `password` was added, or is one of the few that look so.
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::breached::BreachedFilter;
+    /// let mut builder = BreachedFilter::builder(100)?;
+    /// builder.add_password(b"letmein")?;
+    /// let filter = builder.finish();
+    /// assert!(filter.contains(b"letmein"));
+    /// assert!(!filter.contains(b"LetMeIn")); // exact bytes
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn contains(&self, password: &[u8]) -> bool {
         self.contains_sha1(&sha1(password))
@@ -157,6 +198,16 @@ impl BreachedFilter {
     }
 
     /// How many different passwords were added.
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::breached::BreachedFilter;
+    /// let mut builder = BreachedFilter::builder(100)?;
+    /// for password in [b"letmein", b"monkey1", b"letmein"] {
+    ///     builder.add_password(password)?;
+    /// }
+    /// assert_eq!(builder.finish().added(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn added(&self) -> u64 {
         self.added
@@ -200,6 +251,15 @@ impl fmt::Debug for BreachedFilter {
 }
 
 /// Takes passwords one by one or list by list, in the memory of the finished filter.
+///
+/// ```
+/// use sealmoot_crypto::password::breached::BreachedFilter;
+/// let mut builder = BreachedFilter::builder(100)?;
+/// builder.add_password(b"our-company-2026")?; // what attackers of this site try first
+/// builder.add_password_lines("123456\nletmein\n".as_bytes())?;
+/// assert_eq!(builder.finish().added(), 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct BreachedFilterBuilder {
     filter: BreachedFilter,
@@ -212,6 +272,14 @@ impl BreachedFilterBuilder {
     ///
     /// # Errors
     /// [`BuildError::Full`]; the filter is as it was.
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::breached::BreachedFilter;
+    /// let mut builder = BreachedFilter::builder(100)?;
+    /// assert!(builder.add_password(b"letmein")?);
+    /// assert!(!builder.add_password(b"letmein")?); // known already
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn add_password(&mut self, password: &[u8]) -> Result<bool, BuildError> {
         self.add_sha1(&sha1(password))
     }
@@ -220,6 +288,18 @@ impl BreachedFilterBuilder {
     ///
     /// # Errors
     /// [`BuildError::Full`]; the filter is as it was.
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::breached::BreachedFilter;
+    /// let abc = [ // SHA-1 of "abc"
+    ///     0xa9, 0x99, 0x3e, 0x36, 0x47, 0x06, 0x81, 0x6a, 0xba, 0x3e, //
+    ///     0x25, 0x71, 0x78, 0x50, 0xc2, 0x6c, 0x9c, 0xd0, 0xd8, 0x9d,
+    /// ];
+    /// let mut builder = BreachedFilter::builder(100)?;
+    /// assert!(builder.add_sha1(&abc)?);
+    /// assert!(!builder.add_password(b"abc")?); // the same password
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn add_sha1(&mut self, digest: &[u8; 20]) -> Result<bool, BuildError> {
         if self.filter.contains_sha1(digest) {
             return Ok(false);
@@ -237,6 +317,16 @@ impl BreachedFilterBuilder {
     }
 
     /// The filter of what was added.
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::breached::BreachedFilter;
+    /// let mut builder = BreachedFilter::builder(100)?;
+    /// builder.add_password(b"letmein")?;
+    /// let filter = builder.finish(); // takes no more, and answers
+    /// assert!(filter.contains(b"letmein"));
+    /// assert_eq!(format!("{filter:?}"), "BreachedFilter(1 passwords in 0 KiB)");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn finish(self) -> BreachedFilter {
         self.filter

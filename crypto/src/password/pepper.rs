@@ -21,6 +21,19 @@
 //!     10      n  a keyset's box, context "password pepper", of the PHC string;
 //!                associated data: length of the user (4), user, version (8)
 //! ```
+//!
+//! ```
+//! use sealmoot_crypto::keyset::Keyset;
+//! use sealmoot_crypto::password::{Cost, pepper::PepperedRecord};
+//! # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+//! let pepper = Keyset::generate()?; // kept where the table is not
+//! let row = PepperedRecord::hash(b"correct horse", cost, &pepper, b"alice", 1)?.to_bytes();
+//!
+//! let record = PepperedRecord::from_bytes(&row)?;
+//! assert!(record.verify(b"correct horse", &pepper, b"alice", 1)?);
+//! assert!(!record.verify(b"battery staple", &pepper, b"alice", 1)?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use alloc::vec::Vec;
 
@@ -45,6 +58,21 @@ const BOX_LENGTH_MAX: usize = Keyset::OVERHEAD + PHC_LENGTH_MAX;
 const CONTEXT: &str = "password pepper";
 
 /// Why a peppered record was not made, opened or compared.
+///
+/// ```
+/// use sealmoot_crypto::password::pepper::{PepperError, PepperedRecord};
+/// # use sealmoot_crypto::{keyset::Keyset, password::Cost};
+/// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+/// # let pepper = Keyset::generate()?;
+/// let record = PepperedRecord::hash(b"correct horse", cost, &pepper, b"alice", 2)?;
+/// // A wrong password is no error; a record in the wrong row, or an old one, is.
+/// assert!(!record.verify(b"battery staple", &pepper, b"alice", 2)?);
+/// let moved = record.verify(b"correct horse", &pepper, b"bob", 2);
+/// assert!(matches!(moved, Err(PepperError::Closed(_))));
+/// let put_back = record.verify(b"correct horse", &pepper, b"alice", 3);
+/// assert!(matches!(put_back, Err(PepperError::Closed(_))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum PepperError {
     /// The user's name is longer than [`USER_LENGTH_MAX`] bytes.
@@ -88,6 +116,19 @@ impl PepperedRecord {
     ///
     /// # Errors
     /// [`PepperError::UserTooLong`], [`PepperError::Password`], [`PepperError::Seal`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::pepper::{PepperError, PepperedRecord, USER_LENGTH_MAX};
+    /// # use sealmoot_crypto::{keyset::Keyset, password::Cost};
+    /// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+    /// # let pepper = Keyset::generate()?;
+    /// let record = PepperedRecord::hash(b"correct horse", cost, &pepper, b"alice", 1)?;
+    /// assert!(record.verify(b"correct horse", &pepper, b"alice", 1)?);
+    /// let user = [b'a'; USER_LENGTH_MAX + 1];
+    /// let refused = PepperedRecord::hash(b"correct horse", cost, &pepper, &user, 1);
+    /// assert!(matches!(refused, Err(PepperError::UserTooLong)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn hash(
         password: &[u8],
         cost: Cost,
@@ -108,6 +149,18 @@ impl PepperedRecord {
     ///
     /// # Errors
     /// [`PepperError::UserTooLong`], [`PepperError::Seal`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::{PasswordRecord, pepper::PepperedRecord};
+    /// # use sealmoot_crypto::{keyset::Keyset, password::Cost};
+    /// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+    /// # let pepper = Keyset::generate()?;
+    /// let old_row = PasswordRecord::hash(b"correct horse", cost)?.to_phc();
+    /// let record = PasswordRecord::from_phc(&old_row)?;
+    /// let new_row = PepperedRecord::seal(&record, &pepper, b"alice", 1)?;
+    /// assert!(new_row.verify(b"correct horse", &pepper, b"alice", 1)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn seal(
         record: &PasswordRecord,
         keyset: &Keyset,
@@ -124,6 +177,18 @@ impl PepperedRecord {
     ///
     /// # Errors
     /// [`PepperError::UserTooLong`], [`PepperError::Closed`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::{Arena, pepper::PepperedRecord};
+    /// # use sealmoot_crypto::{keyset::Keyset, password::Cost};
+    /// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+    /// # let pepper = Keyset::generate()?;
+    /// let sealed = PepperedRecord::hash(b"correct horse", cost, &pepper, b"alice", 1)?;
+    /// let record = sealed.open(&pepper, b"alice", 1)?;
+    /// assert!(record.verify_in(b"correct horse", &mut Arena::default())?);
+    /// assert!(record.needs_rehash(Cost::SERVER)); // it was made at another cost
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn open(
         &self,
         keyset: &Keyset,
@@ -141,6 +206,18 @@ impl PepperedRecord {
     /// # Errors
     /// [`PepperError::UserTooLong`], [`PepperError::Closed`],
     /// [`PepperError::Password`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::{PasswordRecord, pepper::PepperedRecord};
+    /// # use sealmoot_crypto::{keyset::Keyset, password::Cost};
+    /// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+    /// # let pepper = Keyset::generate()?;
+    /// // For a user that does not exist: as much work, and the same answer.
+    /// let nobody = PasswordRecord::of_nobody(cost)?;
+    /// let nobody = PepperedRecord::seal(&nobody, &pepper, b"mallory", 1)?;
+    /// assert!(!nobody.verify(b"correct horse", &pepper, b"mallory", 1)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn verify(
         &self,
         password: &[u8],
@@ -155,18 +232,59 @@ impl PepperedRecord {
     ///
     /// # Errors
     /// [`PepperError::UserTooLong`], [`PepperError::Closed`], [`PepperError::Seal`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::pepper::PepperedRecord;
+    /// # use sealmoot_crypto::{keyset::Keyset, password::Cost};
+    /// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+    /// # let mut pepper = Keyset::generate()?;
+    /// let record = PepperedRecord::hash(b"correct horse", cost, &pepper, b"alice", 1)?;
+    /// let old = pepper.primary_id();
+    /// pepper.rotate()?;
+    /// let rotated = record.rotate(&pepper, b"alice", 1)?;
+    /// pepper.destroy(old)?;
+    /// assert!(rotated.verify(b"correct horse", &pepper, b"alice", 1)?);
+    /// assert!(record.verify(b"correct horse", &pepper, b"alice", 1).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn rotate(&self, keyset: &Keyset, user: &[u8], version: u64) -> Result<Self, PepperError> {
         Self::seal(&self.open(keyset, user, version)?, keyset, user, version)
     }
 
     /// Whether the record is sealed under another key than the keyset's primary one,
     /// as its header claims: nothing is opened.
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::pepper::PepperedRecord;
+    /// # use sealmoot_crypto::{keyset::Keyset, password::Cost};
+    /// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+    /// # let mut pepper = Keyset::generate()?;
+    /// let record = PepperedRecord::hash(b"correct horse", cost, &pepper, b"alice", 1)?;
+    /// assert!(!record.needs_rotation(&pepper));
+    /// pepper.rotate()?;
+    /// assert!(record.needs_rotation(&pepper));
+    /// assert!(!record.rotate(&pepper, b"alice", 1)?.needs_rotation(&pepper));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn needs_rotation(&self, keyset: &Keyset) -> bool {
         claimed_key_id(&self.0) != Some(keyset.primary_id())
     }
 
     /// The record as it is stored.
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::pepper::{PEPPERED_LENGTH_MAX, PepperedRecord};
+    /// # use sealmoot_crypto::{keyset::Keyset, password::Cost};
+    /// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+    /// # let pepper = Keyset::generate()?;
+    /// let record = PepperedRecord::hash(b"correct horse", cost, &pepper, b"alice", 1)?;
+    /// let row = record.to_bytes();
+    /// assert!(row.starts_with(b"SMPR") && row.len() <= PEPPERED_LENGTH_MAX);
+    /// // No parameter and no salt can be read in it.
+    /// assert!(!row.windows(8).any(|bytes| bytes == b"argon2id"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut writer = Writer::with_capacity(HEADER_LENGTH + self.0.len());

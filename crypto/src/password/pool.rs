@@ -83,6 +83,12 @@ impl Default for PoolOptions {
 }
 
 /// Why a pool was not started.
+///
+/// ```
+/// use sealmoot_crypto::password::pool::{HashingPool, PoolOptions, StartError};
+/// let none = PoolOptions { threads: 0, ..PoolOptions::default() };
+/// assert!(matches!(HashingPool::new(none), Err(StartError::Threads)));
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// There must be between 1 and [`THREADS_MAX`] threads.
@@ -94,6 +100,18 @@ pub enum StartError {
 }
 
 /// Why a job was not taken; nothing was done, and the password is wiped.
+///
+/// ```
+/// use sealmoot_crypto::password::pool::SubmitError;
+/// // What a server answers: "come again", or "never like this".
+/// fn status(error: SubmitError) -> u16 {
+///     match error {
+///         SubmitError::Busy | SubmitError::Closed => 503,
+///         SubmitError::TooLong | SubmitError::TooCostly => 400,
+///     }
+/// }
+/// assert_eq!((status(SubmitError::Busy), status(SubmitError::TooLong)), (503, 400));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     /// Every thread works and the queue is full. Try later, or tell the client to.
@@ -112,6 +130,16 @@ pub enum SubmitError {
 }
 
 /// Why a job that was taken has no result.
+///
+/// ```
+/// use sealmoot_crypto::password::{PasswordError, pool::{HashingPool, JobError, PoolOptions}};
+/// # use sealmoot_crypto::{password::Cost, secret::SecretBytes};
+/// let pool = HashingPool::new(PoolOptions { threads: 1, ..PoolOptions::default() })?;
+/// let no_pass = Cost { passes: 0, ..Cost::OWASP };
+/// let taken = pool.hash(SecretBytes::new(b"correct horse".to_vec()), no_pass)?;
+/// assert!(matches!(taken.wait(), Err(JobError::Password(PasswordError::InvalidCost))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// The password was not hashed or not compared.
@@ -128,6 +156,18 @@ pub enum JobError {
 
 /// Threads that hash and compare passwords. Dropping it closes it, and waits for the
 /// jobs that have begun.
+///
+/// ```
+/// use sealmoot_crypto::password::{Cost, pool::{HashingPool, PoolOptions}};
+/// use sealmoot_crypto::secret::SecretBytes;
+/// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+/// let pool = HashingPool::new(PoolOptions { threads: 2, ..PoolOptions::default() })?;
+/// let record = pool.hash(SecretBytes::new(b"correct horse".to_vec()), cost)?.wait()?;
+/// let wrong = pool.verify(record.clone(), SecretBytes::new(b"battery staple".to_vec()))?;
+/// let right = pool.verify(record, SecretBytes::new(b"correct horse".to_vec()))?;
+/// assert_eq!((wrong.wait()?, right.wait()?), (false, true));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct HashingPool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -140,6 +180,13 @@ impl HashingPool {
     ///
     /// # Errors
     /// [`StartError`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::pool::{HashingPool, PoolOptions, THREADS_MAX};
+    /// let options = PoolOptions { threads: 2, waiting_max: 100, memory_kib_max: 32 * 1024, ..PoolOptions::default() };
+    /// assert!(HashingPool::new(options).is_ok()); // never more than 64 MiB in all
+    /// assert!(HashingPool::new(PoolOptions { threads: THREADS_MAX + 1, ..options }).is_err());
+    /// ```
     pub fn new(options: PoolOptions) -> Result<Self, StartError> {
         if !(1..=THREADS_MAX).contains(&options.threads) {
             return Err(StartError::Threads);
@@ -169,6 +216,19 @@ impl HashingPool {
     ///
     /// # Errors
     /// [`SubmitError`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::pool::{HashingPool, PoolOptions, SubmitError};
+    /// # use sealmoot_crypto::{password::Cost, secret::SecretBytes};
+    /// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+    /// let options = PoolOptions { threads: 1, waiting_max: 10, memory_kib_max: 32 * 1024, ..PoolOptions::default() };
+    /// let pool = HashingPool::new(options)?;
+    /// let password = || SecretBytes::new(b"correct horse".to_vec());
+    /// assert_eq!(pool.hash(password(), cost)?.wait()?.cost(), cost);
+    /// let too_costly = pool.hash(password(), Cost::RFC_9106_LOW_MEMORY);
+    /// assert_eq!(too_costly.err(), Some(SubmitError::TooCostly));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn hash(
         &self,
         password: SecretBytes,
@@ -182,6 +242,20 @@ impl HashingPool {
     ///
     /// # Errors
     /// [`SubmitError`]; `on_done` is then dropped.
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::pool::{HashingPool, PoolOptions};
+    /// # use sealmoot_crypto::{password::Cost, secret::SecretBytes};
+    /// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+    /// let pool = HashingPool::new(PoolOptions { threads: 1, ..PoolOptions::default() })?;
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// let password = SecretBytes::new(b"correct horse".to_vec());
+    /// let _claim = pool.hash_with(password, cost, move |outcome| {
+    ///     let _ = sender.send(outcome.map(|record| record.to_phc()));
+    /// })?;
+    /// assert!(receiver.recv()??.starts_with("$argon2id$v=19$"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn hash_with(
         &self,
         password: SecretBytes,
@@ -198,6 +272,17 @@ impl HashingPool {
     ///
     /// # Errors
     /// [`SubmitError`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::{PasswordRecord, pool::{HashingPool, PoolOptions}};
+    /// # use sealmoot_crypto::{password::Cost, secret::SecretBytes};
+    /// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+    /// let pool = HashingPool::new(PoolOptions { threads: 1, ..PoolOptions::default() })?;
+    /// let record = PasswordRecord::hash(b"correct horse", cost)?;
+    /// let guess = SecretBytes::new(b"battery staple".to_vec());
+    /// assert!(!pool.verify(record, guess)?.wait()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn verify(
         &self,
         record: PasswordRecord,
@@ -210,6 +295,21 @@ impl HashingPool {
     ///
     /// # Errors
     /// [`SubmitError`]; `on_done` is then dropped.
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::{PasswordRecord, pool::{HashingPool, PoolOptions}};
+    /// # use sealmoot_crypto::{password::Cost, secret::SecretBytes};
+    /// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+    /// let pool = HashingPool::new(PoolOptions { threads: 1, ..PoolOptions::default() })?;
+    /// let record = PasswordRecord::hash(b"correct horse", cost)?;
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// let password = SecretBytes::new(b"correct horse".to_vec());
+    /// pool.verify_with(record, password, move |outcome| {
+    ///     let _ = sender.send(outcome);
+    /// })?.keep(); // this job is not cancelled
+    /// assert!(receiver.recv()??);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn verify_with(
         &self,
         record: PasswordRecord,
@@ -224,6 +324,17 @@ impl HashingPool {
 
     /// Takes no more jobs, and fails those that wait with [`JobError::Closed`]. Those
     /// that have begun go on.
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::pool::{HashingPool, PoolOptions, SubmitError};
+    /// # use sealmoot_crypto::{password::Cost, secret::SecretBytes};
+    /// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+    /// let pool = HashingPool::new(PoolOptions { threads: 1, ..PoolOptions::default() })?;
+    /// pool.close(); // by whoever shuts the server down
+    /// let late = pool.hash(SecretBytes::new(b"correct horse".to_vec()), cost);
+    /// assert_eq!(late.err(), Some(SubmitError::Closed));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn close(&self) {
         let waiting = {
             let mut queue = self.shared.lock();
@@ -314,6 +425,25 @@ impl fmt::Debug for HashingPool {
 /// A job's place in a pool. Dropping it cancels the job if it has not begun: its
 /// place is free again at once, its password is wiped, and its closure is dropped
 /// without being called.
+///
+/// ```
+/// use sealmoot_crypto::password::pool::{HashingPool, PoolOptions};
+/// # use sealmoot_crypto::{password::Cost, secret::SecretBytes};
+/// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+/// # let pool = HashingPool::new(PoolOptions { threads: 1, ..PoolOptions::default() })?;
+/// # let (release, blocked) = std::sync::mpsc::channel::<()>();
+/// # let busy = pool.hash_with(SecretBytes::new(vec![]), cost, move |_| drop(blocked.recv()))?;
+/// // The pool's one thread is busy, and this client goes away.
+/// let (sender, receiver) = std::sync::mpsc::channel();
+/// let password = SecretBytes::new(b"correct horse".to_vec());
+/// let claim = pool.hash_with(password, cost, move |outcome| {
+///     let _ = sender.send(outcome);
+/// })?;
+/// drop(claim);
+/// assert!(receiver.recv().is_err()); // the closure was dropped without being called
+/// # drop((release, busy));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping a claim cancels its job"]
 pub struct Claim {
     shared: Arc<Shared>,
@@ -322,6 +452,20 @@ pub struct Claim {
 
 impl Claim {
     /// Lets the job go on whatever becomes of the caller.
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::pool::{HashingPool, PoolOptions};
+    /// # use sealmoot_crypto::{password::Cost, secret::SecretBytes};
+    /// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+    /// let pool = HashingPool::new(PoolOptions { threads: 1, ..PoolOptions::default() })?;
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// let claim = pool.hash_with(SecretBytes::new(b"tr0ub4dor".to_vec()), cost, move |outcome| {
+    ///     let _ = sender.send(outcome.is_ok());
+    /// })?;
+    /// claim.keep();
+    /// assert_eq!(receiver.recv(), Ok(true));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn keep(self) {
         let mut claim = self;
         // No job ever has this id: they are counted from zero.
@@ -348,6 +492,21 @@ impl fmt::Debug for Claim {
 }
 
 /// A result to come. Dropping it cancels the job if it has not begun.
+///
+/// ```
+/// use sealmoot_crypto::password::pool::{HashingPool, PoolOptions};
+/// # use sealmoot_crypto::{password::Cost, secret::SecretBytes};
+/// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+/// let pool = HashingPool::new(PoolOptions { threads: 2, ..PoolOptions::default() })?;
+/// let mut tickets = Vec::new();
+/// for password in [b"correct horse", b"batterystaple"] {
+///     tickets.push(pool.hash(SecretBytes::new(password.to_vec()), cost)?);
+/// }
+/// for ticket in tickets {
+///     assert_eq!(ticket.wait()?.cost(), cost);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping a ticket cancels its job"]
 pub struct Ticket<T> {
@@ -360,6 +519,26 @@ impl<T> Ticket<T> {
     ///
     /// # Errors
     /// [`JobError`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::pool::{HashingPool, JobError, PoolOptions};
+    /// # use sealmoot_crypto::{password::Cost, secret::SecretBytes};
+    /// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+    /// # let pool = HashingPool::new(PoolOptions { threads: 1, ..PoolOptions::default() })?;
+    /// # let (release, blocked) = std::sync::mpsc::channel::<()>();
+    /// # let (begin, begun) = std::sync::mpsc::channel::<()>();
+    /// # let busy = pool.hash_with(SecretBytes::new(vec![]), cost, move |_| {
+    /// #     drop(begin);
+    /// #     drop(blocked.recv());
+    /// # })?;
+    /// # drop(begun.recv());
+    /// // The pool's one thread is busy, and the pool is closed before this job begins.
+    /// let ticket = pool.hash(SecretBytes::new(b"correct horse".to_vec()), cost)?;
+    /// pool.close();
+    /// assert!(matches!(ticket.wait(), Err(JobError::Closed)));
+    /// # drop((release, busy));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn wait(self) -> Result<T, JobError> {
         let outcome = self.receiver.recv();
         drop(self.claim);

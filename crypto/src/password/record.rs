@@ -14,6 +14,17 @@ use crate::secret::constant_time_equal;
 pub const PHC_LENGTH_MAX: usize = 512;
 
 /// What is wrong with a text that should be a PHC string of Argon2id.
+///
+/// ```
+/// use sealmoot_crypto::password::{PasswordError, PasswordRecord, PhcFault};
+/// let fault = |text| match PasswordRecord::from_phc(text) {
+///     Err(PasswordError::Malformed(fault)) => Some(fault),
+///     _ => None,
+/// };
+/// let of_another_algorithm = "$argon2i$v=19$m=65536,t=2,p=1$c2FsdHNhbHQ$aGFzaA";
+/// assert_eq!(fault(of_another_algorithm), Some(PhcFault::Algorithm));
+/// assert_eq!(fault("hunter2"), Some(PhcFault::Fields));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PhcFault {
     /// It is longer than [`PHC_LENGTH_MAX`] bytes.
@@ -45,6 +56,16 @@ pub enum PhcFault {
 /// Records made here have a salt of 16 bytes. Those of other programs are read
 /// with 8 to 48, so that a server can take over its users' records; shorter salts
 /// than 16 show in [`PasswordRecord::needs_rehash`].
+///
+/// ```
+/// use sealmoot_crypto::password::PasswordRecord;
+/// # let cost = sealmoot_crypto::password::Cost { memory_kib: 8, passes: 1, lanes: 1 };
+/// let record = PasswordRecord::hash(b"correct horse", cost)?;
+/// let again = PasswordRecord::hash(b"correct horse", cost)?;
+/// assert_ne!(record.to_phc(), again.to_phc()); // another salt
+/// assert!(PasswordRecord::from_phc(&record.to_phc())?.verify(b"correct horse")?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct PasswordRecord {
     cost: Cost,

@@ -18,6 +18,14 @@
 //!
 //! zxcvbn copies parts of the password and does not wipe them: run it where the password
 //! is typed rather than in a server's memory.
+//!
+//! ```
+//! use sealmoot_crypto::password::strength::estimate;
+//! let strength = estimate("p4ssw0rd", &["alice", "example.org"]);
+//! assert!(strength.score < 3);
+//! let warning = strength.warning.map(|warning| warning.to_string());
+//! assert_eq!(warning.as_deref(), Some("it is close to a common password"));
+//! ```
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -43,6 +51,14 @@ pub const USER_INPUT_LENGTH_MAX: usize = PIECE_LENGTH * PIECES_MAX;
 const SUBSTITUTES: &str = "@({[<!|$+%";
 
 /// How guessable a password is.
+///
+/// ```
+/// use sealmoot_crypto::password::strength::estimate;
+/// let (weak, strong) = (estimate("letmein", &[]), estimate("wjl3kxhu2qmvz84ptb", &[]));
+/// assert!(weak.guesses_log10 < 3.0 && strong.guesses_log10 > 10.0);
+/// assert!(!weak.suggestions.is_empty());
+/// assert!(strong.warning.is_none() && strong.suggestions.is_empty());
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Strength {
     /// 0 to 4: up to 10^3, 10^6, 10^8, 10^10 guesses, or more. Below 3 is too weak
@@ -94,6 +110,14 @@ impl Strength {
 }
 
 /// What makes a password easy to guess.
+///
+/// ```
+/// use sealmoot_crypto::password::strength::{Warning, estimate};
+/// assert_eq!(estimate("aaaaaaa", &[]).warning, Some(Warning::RepeatedCharacter));
+/// assert_eq!(estimate("abcdefg", &[]).warning, Some(Warning::Sequence));
+/// assert_eq!(estimate("wjl3kxhu2qmvz84ptb", &[]).warning, None);
+/// assert_eq!(Warning::Date.to_string(), "a date is guessed early");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Warning {
@@ -149,6 +173,14 @@ impl fmt::Display for Warning {
 }
 
 /// How to choose a better password.
+///
+/// ```
+/// use sealmoot_crypto::password::strength::{Suggestion, estimate};
+/// let advice = estimate("abcdefg", &[]).suggestions;
+/// assert!(advice.contains(&Suggestion::AvoidSequences));
+/// let shown = Suggestion::AvoidSequences.to_string(); // or a translation of the variant
+/// assert_eq!(shown, "leave out sequences");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Suggestion {

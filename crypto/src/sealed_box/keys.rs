@@ -84,6 +84,15 @@ impl fmt::Display for Kem {
 }
 
 /// Why bytes were not taken for a key.
+///
+/// ```
+/// use sealmoot_crypto::sealed_box::{Kem, KeyRejected, PublicKey};
+/// let other_kem = PublicKey::from_bytes(Kem::XWing, &[9; 32]);
+/// let wrong_length = KeyRejected::WrongLength { expected: 1216, found: 32 };
+/// assert_eq!(other_kem, Err(wrong_length));
+/// let low_order = PublicKey::from_bytes(Kem::X25519, &[0; 32]);
+/// assert_eq!(low_order, Err(KeyRejected::NotContributory));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRejected {
     /// Another number of bytes than a key of this KEM has.

@@ -9,6 +9,19 @@ use crate::random::RandomError;
 use crate::stream::{self, StreamOpenError, StreamSealError};
 
 /// Why a file was not sealed.
+///
+/// ```
+/// use sealmoot_crypto::sealed_file::{self, FileSealError, PASSPHRASE_SLOTS_MAX, Recipients};
+/// # let cost = sealmoot_crypto::password::Cost { memory_kib: 8, passes: 1, lanes: 1 };
+/// let to_nobody = sealed_file::seal(&Recipients::new(), "note", b"text");
+/// assert!(matches!(to_nobody, Err(FileSealError::NoRecipients)));
+/// let mut many = Recipients::new();
+/// for _ in 0..=PASSPHRASE_SLOTS_MAX {
+///     many = many.passphrase(b"hip roast", cost);
+/// }
+/// let refused = sealed_file::seal(&many, "note", b"text");
+/// assert!(matches!(refused, Err(FileSealError::TooManyPassphrases)));
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum FileSealError {
     /// Nobody could open it.
@@ -70,6 +83,19 @@ impl From<stream::SealError> for FileSealError {
 }
 
 /// Why a file did not open.
+///
+/// ```
+/// use sealmoot_crypto::keyset::Keyset;
+/// use sealmoot_crypto::sealed_file::{self, FileOpenError, Opener, Recipients};
+/// let (keyset, other) = (Keyset::generate()?, Keyset::generate()?);
+/// let mut sealed = sealed_file::seal(&Recipients::new().keyset(&keyset), "note", b"text")?;
+/// let wrong_key = sealed_file::open(&Opener::keyset(&other), "note", &sealed);
+/// assert!(matches!(wrong_key, Err(FileOpenError::NoSlotOpens)));
+/// sealed.pop();
+/// let changed = sealed_file::open(&Opener::keyset(&keyset), "note", &sealed);
+/// assert!(matches!(changed, Err(FileOpenError::Closed)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum FileOpenError {
     /// The bytes begin with no header that this version takes.

@@ -90,6 +90,18 @@ pub fn seal_stream<R: Read, W: Write>(
 ///
 /// # Errors
 /// [`FileOpenError`].
+///
+/// ```
+/// use std::io::Read;
+/// use sealmoot_crypto::keyset::Keyset;
+/// use sealmoot_crypto::sealed_file::{self, Opener, Recipients};
+/// let keyset = Keyset::generate()?;
+/// let sealed = sealed_file::seal(&Recipients::new().keyset(&keyset), "note", b"text")?;
+/// let cut_off = &sealed[..sealed.len() - 1];
+/// let mut reader = sealed_file::open_reader(&Opener::keyset(&keyset), "note", cut_off)?;
+/// assert!(reader.read_to_end(&mut Vec::new()).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn open_reader<R: Read>(
     opener: &Opener<'_>,
     context: &str,
@@ -136,6 +148,19 @@ pub fn open_seekable<R: Read + Seek>(
 /// # Errors
 /// [`FileOpenError`]. What was written until then is authentic, but the rest is
 /// missing: throw it away.
+///
+/// ```
+/// use sealmoot_crypto::keyset::Keyset;
+/// use sealmoot_crypto::sealed_file::{self, FileOpenError, HeaderError, Opener, Recipients};
+/// let keyset = Keyset::generate()?;
+/// let sealed = sealed_file::seal(&Recipients::new().keyset(&keyset), "note", b"text")?;
+/// let (opener, mut opened) = (Opener::keyset(&keyset), Vec::new());
+/// sealed_file::open_stream(&opener, "note", (&sealed[..], None), &mut opened, |_| {})?;
+/// assert_eq!(opened, b"text");
+/// let no_file = sealed_file::open_stream(&opener, "note", (&b""[..], None), Vec::new(), |_| {});
+/// assert!(matches!(no_file, Err(FileOpenError::Header(HeaderError::Truncated))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn open_stream<R: Read, W: Write>(
     opener: &Opener<'_>,
     context: &str,

@@ -23,6 +23,15 @@ const SIGNATURE_LENGTH: usize = 64;
 pub(super) const MAC_LENGTH: usize = 32;
 
 /// What the content of a file is.
+///
+/// ```
+/// use sealmoot_crypto::keyset::Keyset;
+/// use sealmoot_crypto::sealed_file::{self, Payload, Recipients};
+/// let (outer, inner) = (Keyset::generate()?, Keyset::generate()?);
+/// let stored = inner.seal_to(&Recipients::new().keyset(&outer), "notebook")?;
+/// assert_eq!(sealed_file::inspect(&stored)?.payload, Payload::Keyset);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Payload {
     /// Bytes of the caller's.
@@ -34,6 +43,16 @@ pub enum Payload {
 }
 
 /// How a file shows its sender.
+///
+/// ```
+/// use sealmoot_crypto::{keyset::Keyset, signature::SigningKey};
+/// use sealmoot_crypto::sealed_file::{self, Recipients, Sender, SenderMode};
+/// let (keyset, alice) = (Keyset::generate()?, SigningKey::generate()?);
+/// let recipients = Recipients::new().keyset(&keyset).sender(Sender::Signature(&alice));
+/// let sealed = sealed_file::seal(&recipients, "note", b"text")?;
+/// assert_eq!(sealed_file::inspect(&sealed)?.sender, SenderMode::Signature);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SenderMode {
     /// Not at all.
@@ -45,6 +64,18 @@ pub enum SenderMode {
 }
 
 /// What opens a slot.
+///
+/// ```
+/// use sealmoot_crypto::keyset::Keyset;
+/// use sealmoot_crypto::sealed_file::{self, Recipients, SlotKind};
+/// # let cost = sealmoot_crypto::password::Cost { memory_kib: 8, passes: 1, lanes: 1 };
+/// let keyset = Keyset::generate()?;
+/// let recipients = Recipients::new().keyset(&keyset).passphrase(b"hip roast", cost);
+/// let sealed = sealed_file::seal(&recipients, "note", b"text")?;
+/// let slots = sealed_file::inspect(&sealed)?.slots;
+/// assert_eq!(slots, [SlotKind::Keyset, SlotKind::Passphrase]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SlotKind {
     /// A passphrase.
@@ -133,6 +164,16 @@ impl SlotKind {
 }
 
 /// Why bytes are no header of a sealed file.
+///
+/// ```
+/// use sealmoot_crypto::keyset::Keyset;
+/// use sealmoot_crypto::sealed_file::{self, HeaderError, Recipients};
+/// let keyset = Keyset::generate()?;
+/// let sealed = sealed_file::seal(&Recipients::new().keyset(&keyset), "note", b"text")?;
+/// assert_eq!(sealed_file::inspect(&sealed[..100]), Err(HeaderError::Truncated));
+/// assert_eq!(sealed_file::inspect(b"a letter"), Err(HeaderError::NotASealedFile));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// They do not begin with `SMSF`.
@@ -334,6 +375,17 @@ impl Stretching {
 }
 
 /// What a file says about itself: not authentic before it opens.
+///
+/// ```
+/// use sealmoot_crypto::keyset::Keyset;
+/// use sealmoot_crypto::sealed_file::{self, Payload, Recipients, SenderMode, SlotKind, Summary};
+/// let keyset = Keyset::generate()?;
+/// let sealed = sealed_file::seal(&Recipients::new().keyset(&keyset), "note", b"text")?;
+/// let Summary { payload, sender, slots } = sealed_file::inspect(&sealed)?;
+/// assert_eq!((payload, sender), (Payload::Bytes, SenderMode::NotNamed));
+/// assert!(!slots.contains(&SlotKind::Passphrase)); // so no passphrase is asked for
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// What the content is.

@@ -50,6 +50,18 @@ pub(super) enum Recipient<'a> {
 }
 
 /// Who says that they sealed a file.
+///
+/// ```
+/// use sealmoot_crypto::sealed_box::{Kem, PrivateKey};
+/// use sealmoot_crypto::sealed_file::{self, ExpectedSender, Opener, Recipients, Sender};
+/// let (alice, bob) = (PrivateKey::generate(Kem::X25519)?, PrivateKey::generate(Kem::X25519)?);
+/// let (alice_public, bob_public) = (alice.public_key(), bob.public_key());
+/// let recipients = Recipients::new().public_key(&bob_public).sender(Sender::Agreement(&alice));
+/// let sealed = sealed_file::seal(&recipients, "letter", b"at noon")?;
+/// let opener = Opener::private_key(&bob).expect_sender(ExpectedSender::Agreement(&alice_public));
+/// assert_eq!(sealed_file::open(&opener, "letter", &sealed)?.expose(), b"at noon");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub enum Sender<'a> {
     /// Nobody.
@@ -139,6 +151,17 @@ impl fmt::Debug for Recipients<'_> {
 }
 
 /// Whom a file is expected from.
+///
+/// ```
+/// use sealmoot_crypto::{keyset::Keyset, signature::SigningKey};
+/// use sealmoot_crypto::sealed_file::{self, ExpectedSender, FileOpenError, Opener, Recipients};
+/// let (keyset, alice) = (Keyset::generate()?, SigningKey::generate()?.verifying_key());
+/// let unsigned = sealed_file::seal(&Recipients::new().keyset(&keyset), "note", b"text")?;
+/// let from_alice = Opener::keyset(&keyset).expect_sender(ExpectedSender::Signature(&alice));
+/// let refused = sealed_file::open(&from_alice, "note", &unsigned);
+/// assert!(matches!(refused, Err(FileOpenError::SenderNotNamed)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub enum ExpectedSender<'a> {
     /// Anyone: the file names no sender, and may be from anybody who could seal it.
@@ -151,6 +174,17 @@ pub enum ExpectedSender<'a> {
 }
 
 /// What a file is opened with, and whom it is expected from.
+///
+/// ```
+/// use sealmoot_crypto::sealed_file::{self, Opener, Recipients};
+/// # let cost = sealmoot_crypto::password::Cost { memory_kib: 8, passes: 1, lanes: 1 };
+/// let recipients = Recipients::new().passphrase(b"hip roast", cost);
+/// let sealed = sealed_file::seal(&recipients, "note", b"text")?;
+/// let opener = Opener::passphrase(b"hip roast");
+/// assert_eq!(sealed_file::open(&opener, "note", &sealed)?.expose(), b"text");
+/// assert_eq!(format!("{opener:?}"), "Opener(redacted)");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Opener<'a> {
     pub(super) secret: Secret<'a>,
     pub(super) sender: ExpectedSender<'a>,

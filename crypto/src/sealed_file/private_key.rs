@@ -11,6 +11,18 @@ use crate::sealed_box::{Kem, PrivateKey};
 use crate::secret::SecretBytes;
 
 /// Why a stored key or keyset did not open.
+///
+/// ```
+/// use sealmoot_crypto::keyset::Keyset;
+/// use sealmoot_crypto::sealed_box::{Kem, PrivateKey};
+/// use sealmoot_crypto::sealed_file::{FileOpenError, KeyOpenError, Opener, Recipients};
+/// let (keyset, key) = (Keyset::generate()?, PrivateKey::generate(Kem::X25519)?);
+/// let stored = key.seal_to(&Recipients::new().keyset(&keyset), "alice")?;
+/// // A private key is no keyset.
+/// let refused = Keyset::open_from(&Opener::keyset(&keyset), "alice", &stored);
+/// assert!(matches!(refused, Err(KeyOpenError::File(FileOpenError::OtherPayload))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum KeyOpenError {
     /// The file did not open.
@@ -57,6 +69,18 @@ impl PrivateKey {
     ///
     /// # Errors
     /// [`KeyOpenError`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::keyset::Keyset;
+    /// use sealmoot_crypto::sealed_box::{Kem, PrivateKey};
+    /// use sealmoot_crypto::sealed_file::{Opener, Recipients};
+    /// let (keyset, key) = (Keyset::generate()?, PrivateKey::generate(Kem::X25519)?);
+    /// let stored = key.seal_to(&Recipients::new().keyset(&keyset), "alice")?;
+    /// let opener = Opener::keyset(&keyset);
+    /// assert_eq!(PrivateKey::open_from(&opener, "alice", &stored)?.kem(), Kem::X25519);
+    /// assert!(PrivateKey::open_from(&opener, "bob", &stored).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn open_from(
         opener: &Opener<'_>,
         context: &str,

@@ -11,6 +11,18 @@ use crate::secret::SecretBytes;
 pub const CHUNKS_IN_MEMORY: usize = 1;
 
 /// How far [`seal_all`] or [`open_all`] has come.
+///
+/// ```
+/// use sealmoot_crypto::{secret::SecretArray, stream::{self, Options, StreamKey}};
+/// let key = StreamKey::from_secret(&SecretArray::random()?);
+/// let (input, mut percent) = ([7; 100_000], Vec::new());
+/// let input = (&input[..], Some(100_000));
+/// stream::seal_all(&key, "file", b"", Options::default(), input, Vec::new(), |progress| {
+///     percent.extend(progress.bytes_total.map(|total| progress.bytes_done * 100 / total));
+/// })?;
+/// assert_eq!(percent, [65, 100]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     /// Bytes of plaintext done.
@@ -77,6 +89,17 @@ pub fn seal_all<R: Read, W: Write>(
 /// Those of the reader and of the writer; a stream that is refused as
 /// [`ErrorKind::InvalidData`] with [`StreamOpenError`] inside. What was written until
 /// then is authentic, but the rest is missing: throw it away.
+///
+/// ```
+/// use sealmoot_crypto::{secret::SecretArray, stream::{self, Options, StreamKey, StreamOpenError}};
+/// let key = StreamKey::from_secret(&SecretArray::random()?);
+/// let sealed = stream::seal(&key, "file", b"", Options::default(), b"text")?;
+/// let input = (&sealed[..sealed.len() - 1], None);
+/// let error = stream::open_all(&key, "file", b"", input, Vec::new(), |_| {}).unwrap_err();
+/// let refusal = error.get_ref().and_then(|inner| inner.downcast_ref());
+/// assert_eq!(refusal, Some(&StreamOpenError::Closed));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn open_all<R: Read, W: Write>(
     key: &StreamKey,
     context: &str,

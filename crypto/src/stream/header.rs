@@ -14,6 +14,16 @@ pub(super) const COMMITMENT_AT: usize = SALT_AT + 32;
 pub const HEADER_LENGTH: usize = COMMITMENT_AT + 32;
 
 /// The cipher of a stream's chunks.
+///
+/// ```
+/// use sealmoot_crypto::{secret::SecretArray, stream::{self, Cipher, Options, StreamKey}};
+/// let key = StreamKey::from_secret(&SecretArray::random()?);
+/// let options = Options { cipher: Cipher::ChaCha20Poly1305, ..Options::default() };
+/// let sealed = stream::seal(&key, "log", b"", options, b"entries")?;
+/// assert_eq!(sealed[5], 2); // the stream names it, so an opener need not know
+/// assert_eq!(stream::open(&key, "log", b"", &sealed)?.expose(), b"entries");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cipher {
     /// AES-256-GCM (NIST SP 800-38D): fastest where the processor has AES instructions.
@@ -65,6 +75,14 @@ impl Cipher {
 ///
 /// A reader needs memory for one chunk, and reads and checks one to get at any byte
 /// of it.
+///
+/// ```
+/// use sealmoot_crypto::stream::{ChunkSize, sealed_length};
+/// assert_eq!((ChunkSize::MIN.bytes(), ChunkSize::MAX.bytes()), (4096, 1 << 20));
+/// // What a tag a chunk costs, for a mebibyte.
+/// assert_eq!(sealed_length(1 << 20, ChunkSize::MIN), Some(71 + (1 << 20) + 256 * 16));
+/// assert_eq!(sealed_length(1 << 20, ChunkSize::MAX), Some(71 + (1 << 20) + 16));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChunkSize {
     log2: u8,
@@ -112,6 +130,16 @@ impl Default for ChunkSize {
 }
 
 /// What a sealer chooses; an opener reads it from the header.
+///
+/// ```
+/// use sealmoot_crypto::{secret::SecretArray, stream::{self, ChunkSize, Options, StreamKey}};
+/// let key = StreamKey::from_secret(&SecretArray::random()?);
+/// let small_chunks = Options { chunk_size: ChunkSize::MIN, ..Options::default() };
+/// let sealed = stream::seal(&key, "index", b"", small_chunks, &[7; 8192])?;
+/// assert_eq!(sealed.len(), 71 + 2 * (4096 + 16));
+/// assert_eq!(stream::open(&key, "index", b"", &sealed)?.len(), 8192);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// How many bytes a chunk holds.

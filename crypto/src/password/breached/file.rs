@@ -13,6 +13,17 @@ const HEADER_LENGTH: usize = 22;
 const BLOCKS_MAX: u64 = PASSWORDS_MAX / PASSWORDS_A_BLOCK;
 
 /// Why a file was not read as a filter.
+///
+/// ```
+/// use sealmoot_crypto::password::breached::{BreachedFilter, FilterError};
+/// let mut file = Vec::new();
+/// BreachedFilter::builder(1)?.finish().write_to(&mut file)?;
+/// let cut_off = BreachedFilter::read_from(&file[..file.len() - 1]);
+/// assert!(matches!(cut_off, Err(FilterError::EndsEarly)));
+/// let other_file = BreachedFilter::read_from(&b"123456\nletmein\n"[..]);
+/// assert!(matches!(other_file, Err(FilterError::NotAFilter)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
     /// It does not begin with "SMBF".
@@ -55,6 +66,20 @@ impl BreachedFilter {
     ///
     /// # Errors
     /// When `file` cannot be written.
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::breached::BreachedFilter;
+    /// let mut files = Vec::new();
+    /// for passwords in ["123456\nletmein\n", "letmein\n123456\n"] {
+    ///     let mut builder = BreachedFilter::builder(2)?;
+    ///     builder.add_password_lines(passwords.as_bytes())?;
+    ///     let mut file = Vec::new();
+    ///     builder.finish().write_to(&mut file)?;
+    ///     files.push(file);
+    /// }
+    /// assert_eq!(files[0], files[1]); // two people can compare what they built
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn write_to(&self, file: impl Write) -> io::Result<()> {
         let mut file = file;
         let mut hasher = Sha256::new();
@@ -78,6 +103,18 @@ impl BreachedFilter {
     ///
     /// # Errors
     /// [`FilterError`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::breached::{BreachedFilter, FilterError};
+    /// let mut builder = BreachedFilter::builder(1)?;
+    /// builder.add_password(b"letmein")?;
+    /// let mut file = Vec::new();
+    /// builder.finish().write_to(&mut file)?;
+    /// assert!(BreachedFilter::read_from(&file[..])?.contains(b"letmein"));
+    /// file[30] ^= 1;
+    /// assert!(matches!(BreachedFilter::read_from(&file[..]), Err(FilterError::Checksum)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn read_from(file: impl Read) -> Result<Self, FilterError> {
         let mut file = file;
         let mut hasher = Sha256::new();

@@ -10,6 +10,17 @@ use super::{BreachedFilterBuilder, BuildError};
 pub const LINE_LENGTH_MAX: usize = 4096;
 
 /// Why a list was not read to its end. What stood before is in the filter.
+///
+/// ```
+/// use sealmoot_crypto::password::breached::{BreachedFilter, BuildError, ListError};
+/// let mut builder = BreachedFilter::builder(1)?;
+/// let list = builder.add_sha1_hex_lines("letmein\n".as_bytes());
+/// assert!(matches!(list, Err(ListError::Malformed { line: 1 })));
+/// let list = builder.add_password_lines("letmein\n123456\n".as_bytes());
+/// let full = BuildError::Full(1);
+/// assert!(matches!(list, Err(ListError::Build { line: 2, source }) if source == full));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
     /// A line is not 40 hexadecimal digits, alone or with `:` and a decimal number
@@ -39,6 +50,15 @@ pub enum ListError {
 }
 
 /// What a list had.
+///
+/// ```
+/// use sealmoot_crypto::password::breached::BreachedFilter;
+/// let mut builder = BreachedFilter::builder(100)?;
+/// let stats = builder.add_password_lines("letmein\n\nletmein\n".as_bytes())?;
+/// let doubled = stats.lines - stats.empty - stats.added;
+/// assert_eq!(doubled, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Lines read.
@@ -81,6 +101,16 @@ impl BreachedFilterBuilder {
     ///
     /// # Errors
     /// [`ListError`].
+    ///
+    /// ```
+    /// use sealmoot_crypto::password::breached::{BreachedFilter, Stats};
+    /// let mut builder = BreachedFilter::builder(100)?;
+    /// let stats = builder.add_password_lines("123456\r\n\nlet me in \n123456\n".as_bytes())?;
+    /// assert_eq!(stats, Stats { lines: 4, added: 2, empty: 1 });
+    /// let filter = builder.finish();
+    /// assert!(filter.contains(b"let me in ") && !filter.contains(b"let me in"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn add_password_lines(&mut self, list: impl Read) -> Result<Stats, ListError> {
         for_each_line(list, |line, bytes, stats| {
             if bytes.is_empty() {
