@@ -37,6 +37,7 @@ use zeroize::Zeroizing;
 use self::der::NotDer;
 pub use self::private_key::PrivateKey;
 pub use self::public_key::PublicKey;
+use crate::hazmat::pem::{LINE_WIDTH, decode_block};
 
 /// Fewest bits of a modulus.
 pub const MODULUS_BITS_MIN: usize = 2048;
@@ -147,7 +148,8 @@ pub enum KeyRejected {
     /// The public exponent is even, below 65,537, or not below 2^33.
     #[error("the public exponent is not an odd number from 65537 to 2^33 - 1")]
     ExponentRefused,
-    /// The parts of the private key contradict each other.
+    /// The parts of the private key contradict each other. Of the private exponent
+    /// little is checked: signatures are made from the primes, and one is tried.
     #[error("the parts of the private key contradict each other")]
     Inconsistent,
 }
@@ -197,13 +199,7 @@ fn decode_pem(pem: &str) -> Result<(&str, Zeroizing<Vec<u8>>), KeyRejected> {
     if pem.len() > PEM_LENGTH_MAX {
         return Err(KeyRejected::NotPem);
     }
-    // Room for all of it from the start, so that no half-grown copy is left behind.
-    let mut der = Zeroizing::new(vec![0u8; pem.len()]);
-    let (label, decoded) =
-        pem_rfc7468::decode(pem.as_bytes(), &mut der).map_err(|_| KeyRejected::NotPem)?;
-    let length = decoded.len();
-    der.truncate(length);
-    Ok((label, der))
+    decode_block(pem.as_bytes(), LINE_WIDTH).ok_or(KeyRejected::NotPem)
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ use crate::signature::{SigningKey, VerifyingKey};
 /// Most bytes of PEM text that are looked at; a key has some 110 to 230.
 pub const PEM_LENGTH_MAX: usize = 4096;
 
-const LINE_WIDTH: usize = 64;
+pub(crate) const LINE_WIDTH: usize = 64;
 const PRIVATE_KEY: &str = "PRIVATE KEY";
 const PUBLIC_KEY: &str = "PUBLIC KEY";
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
@@ -227,10 +227,18 @@ fn decode(text: &[u8], expected: &'static str) -> Result<Zeroizing<Vec<u8>>, Pem
 
 /// Label and content of a text that is one block of PEM, in lines of `width`
 /// characters, and nothing else. The caller has capped the text's length.
-pub(super) fn decode_block(text: &[u8], width: usize) -> Option<(&str, Zeroizing<Vec<u8>>)> {
+pub(crate) fn decode_block(text: &[u8], width: usize) -> Option<(&str, Zeroizing<Vec<u8>>)> {
     // RFC 7468 lets words stand before a block; a second key there, overlooked, would
     // be worse than a refusal.
     if !text.starts_with(b"-----BEGIN ") {
+        return None;
+    }
+    // Nor do its strict lines hold an empty one, which the decoder takes before the last.
+    let empty_line = [b"\n\n", b"\n\r", b"\r\r"];
+    if text
+        .windows(2)
+        .any(|pair| empty_line.iter().any(|line| pair == *line))
+    {
         return None;
     }
     let mut decoder = Decoder::new_wrapped(text, width).ok()?;
@@ -284,6 +292,17 @@ mod tests {
 
     fn refused(text: &str) -> PemError {
         signing_key_from_pem(text.as_bytes()).expect_err("refused")
+    }
+
+    #[test]
+    fn an_empty_line_is_refused() {
+        for (from, to) in [
+            ("\n-----END", "\n\n-----END"),
+            ("\n-----END", "\n\r\n-----END"),
+        ] {
+            let text = VERSION_1.replace(from, to);
+            assert_eq!(refused(&text), PemError::Malformed, "{text:?}");
+        }
     }
 
     #[test]

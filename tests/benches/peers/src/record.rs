@@ -20,7 +20,10 @@ pub const GOAL: Goal = Goal::new(1.15, 1.05);
 /// Every size and backend.
 pub fn compare(table: &mut Table, effort: Effort) {
     table.heading("channel record and storage block, against the bare cipher in place");
-    table.skipped("chunk 1 KiB", "a stream's chunks begin at 4 KiB, which is measured");
+    table.skipped(
+        "chunk 1 KiB",
+        "a stream's chunks begin at 4 KiB, which is measured",
+    );
     for (size_name, size) in [("4 KiB", 1 << 12), SIZES[1], SIZES[2]] {
         for backend in Backend::ALL {
             let secret = SecretArray::from_slice(&data(32)).expect("32 bytes");

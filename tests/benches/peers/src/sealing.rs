@@ -6,7 +6,9 @@ use sealmoot_crypto::backend::Backend;
 use sealmoot_crypto::keyset::{Algorithm, Keyset};
 
 use crate::measure::{Effort, SIZES, Subject, data, in_turns};
-use crate::raw::{self, ASSOCIATED_DATA, Cipher, by_ring, by_rustcrypto, opening, operations};
+#[cfg(feature = "aws-lc")]
+use crate::raw;
+use crate::raw::{ASSOCIATED_DATA, Cipher, by_ring, by_rustcrypto, opening, operations};
 use crate::table::{Goal, Table};
 
 /// At 1 KiB, 16 KiB, 1 MiB.
