@@ -100,6 +100,7 @@
 //! | `status` | [`Status`], [`Code`], [`Execution`] |
 //! | [`limits`] | every bound |
 //! | `tls`, `handshake`, `admission` | from a socket to an admitted peer |
+//! | [`noise`] | the channel by the Noise Protocol Framework, without I/O |
 //! | [`frame`], [`payload`] | the wire format, drawn in `rpc/DESIGN.md` |
 //! | `multiplexer`, `outgoing` | calls in flight, decided without I/O |
 //! | `connection`, `socket` | the task that reads and writes |
@@ -114,6 +115,7 @@ pub mod generated;
 mod handshake;
 pub mod limits;
 mod multiplexer;
+pub mod noise;
 mod outgoing;
 pub mod payload;
 mod peer;

@@ -6,6 +6,8 @@
 //! are no tickets, no resumption and no early data: each connection is its own
 //! proof, and a replayed byte proves nothing.
 
+mod hybrid;
+
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -32,7 +34,17 @@ pub const ALPN: &[u8] = b"sealmoot/1";
 const BINDING_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 
 pub(crate) fn server_config(key: &SigningKey) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let provider = provider();
+    server_config_with(key, provider())
+}
+
+pub(crate) fn client_config(key: &SigningKey) -> Result<Arc<ClientConfig>, rustls::Error> {
+    client_config_with(key, provider())
+}
+
+fn server_config_with(
+    key: &SigningKey,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
     let certified = certified_key(key)?;
     let verifier = ProofOfPossession::new(&provider);
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -46,8 +58,10 @@ pub(crate) fn server_config(key: &SigningKey) -> Result<Arc<ServerConfig>, rustl
     Ok(Arc::new(config))
 }
 
-pub(crate) fn client_config(key: &SigningKey) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let provider = provider();
+fn client_config_with(
+    key: &SigningKey,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<ClientConfig>, rustls::Error> {
     let certified = certified_key(key)?;
     let verifier = ProofOfPossession::new(&provider);
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -92,7 +106,8 @@ fn provider() -> Arc<CryptoProvider> {
     }
     Arc::new(CryptoProvider {
         cipher_suites,
-        kx_groups: vec![ring::kx_group::X25519],
+        // The first is the one whose share a client sends unasked.
+        kx_groups: vec![&hybrid::X25519MlKem768, ring::kx_group::X25519],
         ..ring::default_provider()
     })
 }
