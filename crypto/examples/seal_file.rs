@@ -13,6 +13,7 @@ use std::error::Error;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write, stderr};
 use std::os::unix::fs::OpenOptionsExt;
+use std::process::ExitCode;
 
 use sealmoot_crypto::keyset::Keyset;
 use sealmoot_crypto::password::{Cost, PASSWORD_LENGTH_MAX};
@@ -34,7 +35,17 @@ struct Arguments {
     files: Vec<String>,
 }
 
-fn main() -> Outcome<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("seal_file: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Outcome<()> {
     let mut words = std::env::args().skip(1);
     let command = words.next().unwrap_or_default();
     let mut arguments = Arguments::default();
@@ -120,6 +131,9 @@ fn read_passphrase(arguments: &Arguments) -> Outcome<SecretBytes> {
     let mut line = Vec::with_capacity(PASSWORD_LENGTH_MAX + 1);
     BufReader::new(file.take(PASSWORD_LENGTH_MAX as u64 + 1)).read_until(b'\n', &mut line)?;
     line.pop_if(|byte| *byte == b'\n');
+    if line.is_empty() {
+        return Err("the passphrase is empty".into());
+    }
     Ok(SecretBytes::new(line))
 }
 
@@ -129,13 +143,26 @@ fn opened(input: &str) -> Outcome<(File, Option<u64>)> {
     Ok((file, Some(length)))
 }
 
-/// Takes OUT away again when `fill` fails: a part is not to pass for the whole.
+/// Fills OUT under another name and renames it when it is whole: a part is not to pass
+/// for the whole, nor to replace what was there. What is no file (`/dev/null`) is
+/// written to directly.
 fn into_file(output: &str, fill: impl FnOnce(File) -> Outcome<()>) -> Outcome<()> {
-    let outcome = fill(File::create(output).map_err(|error| format!("{output}: {error}"))?);
-    if outcome.is_err() && fs::metadata(output)?.is_file() {
-        fs::remove_file(output)?;
+    let named = |error| format!("{output}: {error}");
+    if fs::metadata(output).is_ok_and(|there| !there.is_file()) {
+        return fill(File::create(output).map_err(named)?);
     }
-    outcome
+    let part = format!("{output}.part");
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(&part);
+    let file = file.map_err(|error| format!("{part}: {error}"))?;
+    let done = (file.try_clone().map_err(Into::into))
+        .and_then(fill)
+        .and_then(|()| Ok(file.sync_all()?))
+        .and_then(|()| Ok(fs::rename(&part, output).map_err(named)?));
+    if done.is_err() {
+        fs::remove_file(&part)?;
+    }
+    done
 }
 
 fn progress() -> impl FnMut(Progress) {
