@@ -89,6 +89,7 @@ mod tests {
     use crate::roster::tests::Fixture;
     use sealmoot_crypto::signature::{SigningKey, VerifyingKey};
     use sealmoot_rpc::ChannelBinding;
+    use sealmoot_rpc::channel::{Origin, Transport};
 
     fn judge(
         pin: &RealmPin,
@@ -100,7 +101,8 @@ mod tests {
             key_id: key.key_id(),
             presented: &presentation.encode(),
             binding: &ChannelBinding::from_bytes([0; 32]),
-            address: "127.0.0.1:1".parse().expect("an address"),
+            origin: Origin::Memory,
+            transport: Transport::Memory,
         })
     }
 

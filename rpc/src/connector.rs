@@ -1,19 +1,28 @@
 //! Opening connections.
 
 use std::io;
+#[cfg(unix)]
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sealmoot_crypto::random::RandomError;
 use sealmoot_crypto::signature::SigningKey;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio::net::{TcpStream, lookup_host};
-use tokio_rustls::TlsConnector;
 
+#[cfg(unix)]
+use crate::channel::{AllowedUsers, UnixChannel};
+use crate::channel::{Channel, ChannelError, Identity, NoiseChannel, Origin, TlsChannel};
 use crate::client::Connection;
 use crate::frame::Violation;
 use crate::handshake::{self, HandshakeError};
 use crate::limits::Limits;
+use crate::listening::Door;
+use crate::noise;
 use crate::peer::{Authorizer, Refusal};
-use crate::tls;
+use crate::socket;
 
 /// A key or limits with which nothing can work.
 #[derive(Debug, thiserror::Error)]
@@ -24,15 +33,18 @@ pub enum ConfigError {
     /// A limit that would refuse everything.
     #[error("limits: {0}")]
     Limits(&'static str),
+    /// The random source fails.
+    #[error("no randomness: {0}")]
+    Random(#[source] RandomError),
     /// The listener does not tell its address.
     #[error("listener: {0}")]
     Listener(#[source] io::Error),
 }
 
-/// Opens connections as one identity.
+/// Opens connections as one identity, over any transport.
 #[derive(Clone)]
 pub struct Connector {
-    tls: TlsConnector,
+    identity: Identity,
     authorizer: Arc<dyn Authorizer>,
     limits: Limits,
 }
@@ -49,17 +61,32 @@ impl Connector {
         authorizer: Arc<dyn Authorizer>,
         limits: Limits,
     ) -> Result<Self, ConfigError> {
+        Self::with_identity(Identity::new(key)?, authorizer, limits)
+    }
+
+    /// The same with an identity made before, to share it or to choose its key
+    /// for Noise.
+    ///
+    /// # Errors
+    ///
+    /// Limits under which nothing works.
+    pub fn with_identity(
+        identity: Identity,
+        authorizer: Arc<dyn Authorizer>,
+        limits: Limits,
+    ) -> Result<Self, ConfigError> {
         if let Some(fault) = limits.fault() {
             return Err(ConfigError::Limits(fault));
         }
         Ok(Self {
-            tls: TlsConnector::from(tls::client_config(key)?),
+            identity,
             authorizer,
             limits,
         })
     }
 
-    /// Connects to `host:port` and waits until the server has admitted us.
+    /// Connects to `host:port` over TLS and waits until the server has admitted
+    /// us.
     ///
     /// `timeout` and [`Limits::handshake`], whichever is shorter, cover
     /// resolving, TCP, TLS and both hellos together. The connection's task
@@ -73,8 +100,107 @@ impl Connector {
         address: &str,
         timeout: Duration,
     ) -> Result<Connection, ConnectError> {
+        let open = async {
+            let (stream, origin) = self.dial(address).await?;
+            let opened = TlsChannel::connect(&self.identity, stream, origin, &self.limits).await;
+            let channel = opened.map_err(|error| ConnectError::from_channel(address, error))?;
+            self.admit(address, channel).await
+        };
+        self.within(timeout, address, open).await
+    }
+
+    /// The same over Noise, to a server that holds what `target` says, with
+    /// [`noise::Options`] as they come.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`]; no call has been made then.
+    pub async fn connect_noise(
+        &self,
+        address: &str,
+        target: &noise::Target,
+        options: &noise::Options,
+        timeout: Duration,
+    ) -> Result<Connection, ConnectError> {
+        let open = async {
+            let (stream, origin) = self.dial(address).await?;
+            let (identity, limits) = (&self.identity, &self.limits);
+            let opened =
+                NoiseChannel::connect(identity, target, options, stream, origin, limits).await;
+            let channel = opened.map_err(|error| ConnectError::from_channel(address, error))?;
+            self.admit(address, channel).await
+        };
+        self.within(timeout, address, open).await
+    }
+
+    /// The same to a Unix socket, whose server must run as one of `users`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`]; no call has been made then.
+    #[cfg(unix)]
+    pub async fn connect_unix(
+        &self,
+        path: &Path,
+        users: &AllowedUsers,
+        timeout: Duration,
+    ) -> Result<Connection, ConnectError> {
+        let address = path.display().to_string();
+        let open = async {
+            let dialled = UnixStream::connect(path).await;
+            let stream = dialled.map_err(|source| ConnectError::Unreachable {
+                address: address.clone(),
+                source,
+            })?;
+            let opened = UnixChannel::connect(&self.identity, stream, users, &self.limits).await;
+            let channel = opened.map_err(|error| ConnectError::from_channel(&address, error))?;
+            self.admit(&address, channel).await
+        };
+        self.within(timeout, &address, open).await
+    }
+
+    /// The same to a server of this process.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`]; no call has been made then.
+    pub async fn connect_memory(
+        &self,
+        door: &Door,
+        timeout: Duration,
+    ) -> Result<Connection, ConnectError> {
+        let address = "this process";
+        let open = async {
+            let entered = door.enter(&self.identity).await;
+            let channel = entered.map_err(|error| ConnectError::from_channel(address, error))?;
+            self.admit(address, channel).await
+        };
+        self.within(timeout, address, open).await
+    }
+
+    /// Both hellos over an open channel.
+    async fn admit(
+        &self,
+        address: &str,
+        channel: impl Channel + 'static,
+    ) -> Result<Connection, ConnectError> {
+        let channel: Box<dyn Channel> = Box::new(channel);
+        let (channel, peer) = handshake::connect(channel, &*self.authorizer)
+            .await
+            .map_err(|error| ConnectError::from_handshake(address, error))?;
+        let (connection, driver) = Connection::over(channel, peer, &self.limits);
+        tokio::spawn(driver);
+        Ok(connection)
+    }
+
+    async fn within(
+        &self,
+        timeout: Duration,
+        address: &str,
+        open: impl Future<Output = Result<Connection, ConnectError>>,
+    ) -> Result<Connection, ConnectError> {
         let timeout = timeout.min(self.limits.handshake);
-        match tokio::time::timeout(timeout, self.open(address)).await {
+        match tokio::time::timeout(timeout, open).await {
             Ok(opened) => opened,
             Err(_) => Err(ConnectError::TimedOut {
                 address: address.to_owned(),
@@ -82,21 +208,15 @@ impl Connector {
         }
     }
 
-    async fn open(&self, address: &str) -> Result<Connection, ConnectError> {
+    async fn dial(&self, address: &str) -> Result<(TcpStream, Origin), ConnectError> {
         let stream = dial(address).await?;
-        let remote = stream
-            .peer_addr()
-            .map_err(|source| ConnectError::Unreachable {
-                address: address.to_owned(),
-                source,
-            })?;
-        let (stream, peer) =
-            handshake::connect(stream, remote, &self.tls, &*self.authorizer, &self.limits)
-                .await
-                .map_err(|error| ConnectError::from_handshake(address, error))?;
-        let (connection, driver) = Connection::over(stream, peer, &self.limits);
-        tokio::spawn(driver);
-        Ok(connection)
+        let unreachable = |source| ConnectError::Unreachable {
+            address: address.to_owned(),
+            source,
+        };
+        let origin = Origin::Network(stream.peer_addr().map_err(unreachable)?);
+        socket::tune(&stream, &self.limits).map_err(unreachable)?;
+        Ok((stream, origin))
     }
 }
 
@@ -175,6 +295,14 @@ pub enum ConnectError {
         /// Wraps a [`rustls::Error`].
         source: io::Error,
     },
+    /// The server did not prove who it is, over Noise or a Unix socket.
+    #[error("the channel to {address} failed: {source}")]
+    Channel {
+        /// As given.
+        address: String,
+        /// Why.
+        source: ChannelError,
+    },
     /// Something else answers at the address.
     #[error("{address} does not speak sealmoot/1")]
     NotSealmoot {
@@ -210,6 +338,7 @@ impl ConnectError {
             Self::Unreachable { source, .. } | Self::Interrupted { source, .. } => io_cause(source),
             Self::TimedOut { .. } => "timed out".to_owned(),
             Self::Tls { source, .. } => format!("TLS failed: {source}"),
+            Self::Channel { source, .. } => source.to_string(),
             Self::NotSealmoot { .. } => "not a sealmoot server".to_owned(),
             Self::Protocol { source, .. } => format!("protocol broken: {source}"),
             Self::Untrusted(refusal) => format!("not trusted: {}", refusal.message.escape_debug()),
@@ -221,13 +350,21 @@ impl ConnectError {
     fn from_handshake(address: &str, error: HandshakeError) -> Self {
         let address = address.to_owned();
         match error {
-            HandshakeError::Io(source) => Self::Interrupted { address, source },
-            HandshakeError::Tls(source) => Self::Tls { address, source },
-            HandshakeError::NotSealmoot => Self::NotSealmoot { address },
+            HandshakeError::Channel(source) => Self::from_channel(&address, source),
             HandshakeError::Violation(source) => Self::Protocol { address, source },
             HandshakeError::Untrusted(refusal) => Self::Untrusted(refusal),
             HandshakeError::Refused(refusal) => Self::Refused(refusal),
             HandshakeError::StatementsTooLong => Self::StatementsTooLong,
+        }
+    }
+
+    fn from_channel(address: &str, error: ChannelError) -> Self {
+        let address = address.to_owned();
+        match error {
+            ChannelError::Io(source) => Self::Interrupted { address, source },
+            ChannelError::Tls(source) => Self::Tls { address, source },
+            ChannelError::NotSealmoot => Self::NotSealmoot { address },
+            source => Self::Channel { address, source },
         }
     }
 }

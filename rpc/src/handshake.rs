@@ -1,4 +1,4 @@
-//! From a TCP stream to an admitted peer: TLS, then the hellos.
+//! From a channel to an admitted peer: the hellos.
 //!
 //! The server speaks first. A client looks at the server's key and statements
 //! and sends nothing of its own before its authorizer agrees: a stranger that
@@ -6,35 +6,22 @@
 //! deadline around the whole.
 
 use std::io;
-use std::net::SocketAddr;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
+use crate::channel::{Channel, ChannelError};
 use crate::frame::{self, FLAG_WELCOME, HEADER_BYTES, Header, Kind, Violation};
 use crate::limits::{LINGER_BYTES_MAX, Limits, STATEMENTS_BYTES_MAX};
 use crate::payload::{decode_failure, decode_hello, encode_failure, encode_hello};
-use crate::peer::{Authorizer, Candidate, ChannelBinding, Peer, Refusal};
-use crate::socket::Socket;
+use crate::peer::{Authorizer, Candidate, Peer, Refusal};
 use crate::status::{Code, Execution, Status};
-use crate::tls;
-use sealmoot_crypto::signature::VerifyingKey;
-
-pub(crate) type ClientStream = client::TlsStream<Socket>;
-pub(crate) type ServerStream = server::TlsStream<Socket>;
 
 /// How a handshake ended short of an admitted peer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandshakeError {
-    #[error("the connection broke off: {0}")]
-    Io(#[source] io::Error),
-    #[error("TLS: {0}")]
-    Tls(#[source] io::Error),
-    #[error("the peer does not speak sealmoot/1")]
-    NotSealmoot,
+    #[error("{0}")]
+    Channel(#[from] ChannelError),
     #[error("the peer broke the protocol: {0}")]
     Violation(#[source] Violation),
     /// This side's authorizer said no.
@@ -48,32 +35,21 @@ pub(crate) enum HandshakeError {
 }
 
 /// The server's side.
-pub(crate) async fn accept(
-    stream: TcpStream,
-    address: SocketAddr,
-    acceptor: &TlsAcceptor,
+pub(crate) async fn accept<C: Channel>(
+    mut stream: C,
     authorizer: &dyn Authorizer,
     limits: &Limits,
-) -> Result<(ServerStream, Peer), HandshakeError> {
-    let socket = Socket::new(stream, limits).map_err(HandshakeError::Io)?;
-    let mut stream = acceptor.accept(socket).await.map_err(classify)?;
-    let (key, binding) = {
-        let (_, connection) = stream.get_ref();
-        if connection.alpn_protocol() != Some(tls::ALPN) {
-            return Err(HandshakeError::NotSealmoot);
-        }
-        identity(connection)?
-    };
+) -> Result<(C, Peer), HandshakeError> {
     let hello = encode_hello(&authorizer.present()).ok_or(HandshakeError::StatementsTooLong)?;
     send(&mut stream, Kind::Hello, 0, 0, &hello).await?;
     let admitted = match receive_client_hello(&mut stream).await {
-        Ok(presented) => admit(key, binding, address, &presented, authorizer),
+        Ok(presented) => admit(&stream, &presented, authorizer),
         Err(error) => Err(error),
     };
     let refusal = match &admitted {
         Ok(_) => {
             send(&mut stream, Kind::Hello, FLAG_WELCOME, 0, &[]).await?;
-            stream.get_mut().0.lift_byte_limit();
+            stream.lift_byte_limit();
             return admitted.map(|peer| (stream, peer));
         }
         Err(HandshakeError::Untrusted(refusal)) => {
@@ -93,31 +69,17 @@ pub(crate) async fn accept(
 }
 
 /// The client's side.
-pub(crate) async fn connect(
-    stream: TcpStream,
-    address: SocketAddr,
-    connector: &TlsConnector,
+pub(crate) async fn connect<C: Channel>(
+    mut stream: C,
     authorizer: &dyn Authorizer,
-    limits: &Limits,
-) -> Result<(ClientStream, Peer), HandshakeError> {
-    let socket = Socket::new(stream, limits).map_err(HandshakeError::Io)?;
-    // Nobody looks at the name: neither is it sent nor is it verified.
-    let name = ServerName::IpAddress(address.ip().into());
-    let mut stream = connector.connect(name, socket).await.map_err(classify)?;
-    let (key, binding) = {
-        let (_, connection) = stream.get_ref();
-        if connection.alpn_protocol() != Some(tls::ALPN) {
-            return Err(HandshakeError::NotSealmoot);
-        }
-        identity(connection)?
-    };
+) -> Result<(C, Peer), HandshakeError> {
     let presented = receive_server_hello(&mut stream, 0).await?;
     let presented = decode_hello(&presented).map_err(HandshakeError::Violation)?;
-    let admitted = admit(key, binding, address, presented, authorizer);
+    let admitted = admit(&stream, presented, authorizer);
     let peer = match admitted {
         Ok(peer) => peer,
         Err(error) => {
-            // Only the TLS layer's own close: the stranger is told nothing.
+            // Only the channel's own close: the stranger is told nothing.
             let _ = stream.shutdown().await;
             return Err(error);
         }
@@ -130,38 +92,31 @@ pub(crate) async fn connect(
             "welcome with a payload",
         )));
     }
-    stream.get_mut().0.lift_byte_limit();
+    stream.lift_byte_limit();
     Ok((stream, peer))
 }
 
-fn identity<Data>(
-    connection: &tokio_rustls::rustls::ConnectionCommon<Data>,
-) -> Result<(VerifyingKey, ChannelBinding), HandshakeError> {
-    // The verifier has imported the same bytes, so a key is always there.
-    let key = tls::peer_key(connection.peer_certificates()).ok_or(HandshakeError::NotSealmoot)?;
-    let binding = tls::channel_binding(connection)
-        .map_err(|error| HandshakeError::Tls(io::Error::other(error)))?;
-    Ok((key, binding))
-}
-
-fn admit(
-    key: VerifyingKey,
-    binding: ChannelBinding,
-    address: SocketAddr,
+fn admit<C: Channel>(
+    channel: &C,
     presented: &[u8],
     authorizer: &dyn Authorizer,
 ) -> Result<Peer, HandshakeError> {
-    let key_id = key.key_id();
+    let key = channel.peer_key();
+    let (key_id, binding) = (key.key_id(), channel.binding());
+    let (origin, transport) = (channel.origin(), channel.transport());
     let claims = authorizer
         .authorize(&Candidate {
             key: &key,
             key_id,
             presented,
             binding: &binding,
-            address,
+            origin,
+            transport,
         })
         .map_err(HandshakeError::Untrusted)?;
-    Ok(Peer::admitted(key, key_id, binding, address, claims))
+    Ok(Peer::admitted(
+        key, key_id, binding, origin, transport, claims,
+    ))
 }
 
 async fn receive_client_hello<S>(stream: &mut S) -> Result<Vec<u8>, HandshakeError>
@@ -257,19 +212,8 @@ where
     Ok(())
 }
 
-/// Tells a peer that broke off from one that speaks something else.
+/// Reading from a channel can still find that the other side refused it: a TLS
+/// server judges its client behind the client's last message.
 fn classify(error: io::Error) -> HandshakeError {
-    use tokio_rustls::rustls::{AlertDescription, Error};
-    let tls = error
-        .get_ref()
-        .and_then(|source| source.downcast_ref::<Error>());
-    match tls {
-        None => HandshakeError::Io(error),
-        Some(
-            Error::InvalidMessage(_)
-            | Error::NoApplicationProtocol
-            | Error::AlertReceived(AlertDescription::NoApplicationProtocol),
-        ) => HandshakeError::NotSealmoot,
-        Some(_) => HandshakeError::Tls(error),
-    }
+    ChannelError::from_tls(error).into()
 }

@@ -106,6 +106,7 @@
 //! | `connection`, `socket` | the task that reads and writes |
 
 mod admission;
+pub mod channel;
 mod client;
 mod connection;
 mod connector;
@@ -114,6 +115,7 @@ pub mod frame;
 pub mod generated;
 mod handshake;
 pub mod limits;
+mod listening;
 mod multiplexer;
 pub mod noise;
 mod outgoing;
@@ -129,8 +131,9 @@ mod tls;
 pub use client::Connection;
 pub use connector::{ConfigError, ConnectError, Connector};
 pub use limits::Limits;
+pub use listening::Door;
 pub use peer::{Authorizer, Candidate, ChannelBinding, Peer, Refusal};
-pub use server::{Server, ServerHandle};
+pub use server::{Server, ServerBuilder, ServerHandle};
 pub use service::{CallContext, DuplicateMethod, ReplyFuture, Router, Service};
 pub use status::{Code, Execution, Status};
 pub use tls::ALPN;

@@ -36,6 +36,16 @@ pub(crate) const SOCKET_READ_BYTES: usize = 16 * 1024;
 /// What it holds cannot be overtaken, and by itself it holds megabytes.
 pub(crate) const SOCKET_UNSENT_BYTES: u32 = 128 * 1024;
 
+/// What a memory channel holds in each direction before its writer waits.
+pub const MEMORY_CHANNEL_BYTES: usize = 64 * 1024;
+
+/// What a Noise channel reads at once, to begin with; longer records make it
+/// more, up to two of the longest.
+pub(crate) const NOISE_INPUT_BYTES: usize = 16 * 1024;
+
+/// Connections over memory that wait for a server's attention, at most.
+pub(crate) const MEMORY_BACKLOG: usize = 128;
+
 /// Rounds of reading and writing before a busy connection lets others run.
 pub(crate) const ROUNDS_PER_POLL_MAX: usize = 16;
 
@@ -47,6 +57,49 @@ pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// The longest duration taken anywhere, so that no sum of times overflows.
 pub(crate) const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// The bounds of the Noise channel's machines.
+pub mod noise {
+    use std::time::Duration;
+
+    /// Bytes of a length before each frame: 16 bits, big-endian.
+    pub const PREFIX_BYTES: usize = 2;
+
+    /// The longest Noise message (Noise revision 34, section 3).
+    pub const MESSAGE_BYTES_MAX: usize = 65_535;
+
+    /// Bytes that authentication adds to whatever is encrypted.
+    pub const TAG_BYTES: usize = 16;
+
+    /// Bytes of a transport message before its part of the payload: the flags.
+    pub const FLAGS_BYTES: usize = 1;
+
+    /// Payload bytes of one transport message, at most. Part of the wire format:
+    /// each fragment but a payload's last has exactly this many.
+    pub const FRAGMENT_BYTES_MAX: usize = MESSAGE_BYTES_MAX - TAG_BYTES - FLAGS_BYTES;
+
+    /// The longest frame of any handshake: the first of IK with the hybrid.
+    pub const HANDSHAKE_FRAME_BYTES_MAX: usize = 1322;
+
+    /// One payload, over all its fragments, unless the settings say less.
+    pub const PAYLOAD_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+    /// Memory that a receiver keeps between payloads of several fragments; a
+    /// larger buffer is given back.
+    pub(crate) const ASSEMBLY_BYTES_KEPT: usize = 256 * 1024;
+
+    /// Bytes sent under one key before the sender moves to the next, unless the
+    /// settings say less: what a stolen key opens.
+    pub const REKEY_BYTES: u64 = 64 * 1024 * 1024;
+
+    /// Age of a key at which the sender moves to the next with the record it
+    /// sends, unless the settings say otherwise.
+    pub const REKEY_AGE: Duration = Duration::from_secs(120);
+
+    /// Bytes under one key after which a receiver closes on a peer that does not
+    /// move on. Part of the wire format.
+    pub const REKEY_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+}
 
 /// What one side of a connection is ready to spend on the other.
 ///

@@ -77,7 +77,7 @@
 //! | `pattern` | tokens of each message, and the lengths that follow |
 //! | `hybrid` | ML-KEM-768 |
 //! | `first_message` | the tag that makes floods cheap to refuse |
-//! | [`limits`] | every bound |
+//! | [`limits`] | every bound, kept with those of the crate |
 //! | `error` | what can go wrong |
 
 mod cipher;
@@ -88,7 +88,6 @@ mod hash;
 pub(crate) mod hybrid;
 mod initiator;
 mod key;
-pub mod limits;
 mod pattern;
 mod responder;
 mod suite;
@@ -98,6 +97,7 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
+pub use crate::limits::noise as limits;
 pub use error::{HandshakeError, ReceiveError, SendError, Truncated};
 pub use initiator::{Initiator, Options, Target};
 pub use key::{HandshakeRandomness, StaticKey};

@@ -2,17 +2,18 @@
 
 use std::any::Any;
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use sealmoot_crypto::signature::{KeyId, VerifyingKey};
 
+use crate::channel::{Origin, Transport};
 use crate::limits::Limits;
 use crate::status::Code;
 
-/// Thirty-two bytes that name one TLS connection and no other, equal on both
-/// of its sides (RFC 9266, `tls-exporter`).
+/// Thirty-two bytes that name one channel and no other, equal on both of its
+/// sides: over TLS the `tls-exporter` of RFC 9266, over Noise the handshake hash
+/// (revision 34, section 11.2).
 ///
 /// A proof of identity that signs them is worth nothing in another connection,
 /// which is what defeats a man in the middle who relays proofs.
@@ -21,7 +22,7 @@ pub struct ChannelBinding([u8; 32]);
 
 impl ChannelBinding {
     /// The binding with these bytes.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
@@ -46,7 +47,8 @@ struct Identity {
     key: VerifyingKey,
     key_id: KeyId,
     binding: ChannelBinding,
-    address: SocketAddr,
+    origin: Origin,
+    transport: Transport,
     claims: Arc<dyn Any + Send + Sync>,
 }
 
@@ -56,24 +58,27 @@ impl Peer {
     pub fn danger_assume(
         key: VerifyingKey,
         binding: ChannelBinding,
-        address: SocketAddr,
+        origin: Origin,
+        transport: Transport,
         claims: Arc<dyn Any + Send + Sync>,
     ) -> Self {
-        Self::admitted(key, key.key_id(), binding, address, claims)
+        Self::admitted(key, key.key_id(), binding, origin, transport, claims)
     }
 
     pub(crate) fn admitted(
         key: VerifyingKey,
         key_id: KeyId,
         binding: ChannelBinding,
-        address: SocketAddr,
+        origin: Origin,
+        transport: Transport,
         claims: Arc<dyn Any + Send + Sync>,
     ) -> Self {
         Self(Arc::new(Identity {
             key,
             key_id,
             binding,
-            address,
+            origin,
+            transport,
             claims,
         }))
     }
@@ -93,9 +98,14 @@ impl Peer {
         &self.0.binding
     }
 
-    /// Where the peer's packets come from; no identity.
-    pub fn address(&self) -> SocketAddr {
-        self.0.address
+    /// Where the peer's bytes come from; no identity.
+    pub fn origin(&self) -> Origin {
+        self.0.origin
+    }
+
+    /// How its bytes travel.
+    pub fn transport(&self) -> Transport {
+        self.0.transport
     }
 
     /// What the authorizer found out, when it is a `T`.
@@ -109,7 +119,8 @@ impl fmt::Debug for Peer {
         formatter
             .debug_struct("Peer")
             .field("key_id", &self.0.key_id)
-            .field("address", &self.0.address)
+            .field("origin", &self.0.origin)
+            .field("transport", &self.0.transport)
             .finish_non_exhaustive()
     }
 }
@@ -125,8 +136,10 @@ pub struct Candidate<'a> {
     pub presented: &'a [u8],
     /// What names this connection.
     pub binding: &'a ChannelBinding,
-    /// The far end: of a client's connection, the address it dialled.
-    pub address: SocketAddr,
+    /// The far end; no identity.
+    pub origin: Origin,
+    /// How the bytes travel: whether others on the way could read them.
+    pub transport: Transport,
 }
 
 /// Decides who may talk at all, and what this side says of itself.

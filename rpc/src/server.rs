@@ -7,29 +7,34 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sealmoot_crypto::signature::SigningKey;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+#[cfg(unix)]
+use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsAcceptor;
 
 use crate::admission::{Admission, Place};
+#[cfg(unix)]
+use crate::channel::AllowedUsers;
+use crate::channel::Identity;
 use crate::connection::Driver;
 use crate::connector::ConfigError;
-use crate::handshake;
+use crate::handshake::{self, HandshakeError};
 use crate::limits::{ACCEPT_RETRY, DURATION_MAX, Limits};
+use crate::listening::{self, Arrival, Door, Listening};
+use crate::noise::Acceptance;
 use crate::peer::Authorizer;
 use crate::service::Router;
 use crate::serving::{Link, ServerEndpoint};
 use crate::status::{Code, Execution, Status};
-use crate::tls;
 
 /// Starts servers.
 #[derive(Debug)]
 pub struct Server;
 
 impl Server {
-    /// Serves `router` at `listener` as `key`, to the clients that
+    /// Serves `router` over TLS at `listener` as `key`, to the clients that
     /// `authorizer` admits. Runs on the current tokio runtime, of either kind.
     ///
     /// # Errors
@@ -43,13 +48,102 @@ impl Server {
         router: Router,
         limits: Limits,
     ) -> Result<ServerHandle, ConfigError> {
+        ServerBuilder::new(Identity::new(key)?, authorizer, router, limits)
+            .tls(listener)
+            .start()
+    }
+
+    /// A server that is reached over several transports, or others than TLS.
+    pub fn builder(
+        identity: Identity,
+        authorizer: Arc<dyn Authorizer>,
+        router: Router,
+        limits: Limits,
+    ) -> ServerBuilder {
+        ServerBuilder::new(identity, authorizer, router, limits)
+    }
+}
+
+/// A server before it starts: where it is reached.
+pub struct ServerBuilder {
+    identity: Identity,
+    authorizer: Arc<dyn Authorizer>,
+    router: Router,
+    limits: Limits,
+    places: Vec<Listening>,
+    addresses: Vec<std::io::Result<SocketAddr>>,
+}
+
+impl ServerBuilder {
+    fn new(
+        identity: Identity,
+        authorizer: Arc<dyn Authorizer>,
+        router: Router,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            identity,
+            authorizer,
+            router,
+            limits,
+            places: Vec::new(),
+            addresses: Vec::new(),
+        }
+    }
+
+    /// Reached over TLS at `listener`.
+    #[must_use]
+    pub fn tls(mut self, listener: TcpListener) -> Self {
+        self.addresses.push(listener.local_addr());
+        self.places.push(Listening::Tls(listener));
+        self
+    }
+
+    /// Reached over Noise at `listener`, by initiators that `acceptance` takes.
+    #[must_use]
+    pub fn noise(mut self, listener: TcpListener, acceptance: Acceptance) -> Self {
+        self.addresses.push(listener.local_addr());
+        self.places
+            .push(Listening::Noise(listener, Arc::new(acceptance)));
+        self
+    }
+
+    /// Reached at a Unix socket, by processes of `users`. The path's mode
+    /// decides who may connect at all; whoever does is checked here.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn unix(mut self, listener: UnixListener, users: AllowedUsers) -> Self {
+        self.places.push(Listening::Unix(listener, Arc::new(users)));
+        self
+    }
+
+    /// Starts the server on the current tokio runtime, of either kind. It can
+    /// be reached from within the process too: [`ServerHandle::door`].
+    ///
+    /// # Errors
+    ///
+    /// Limits under which nothing works, or a listener without an address.
+    pub fn start(self) -> Result<ServerHandle, ConfigError> {
+        let Self {
+            identity,
+            authorizer,
+            router,
+            limits,
+            mut places,
+            addresses,
+        } = self;
         if let Some(fault) = limits.fault() {
             return Err(ConfigError::Limits(fault));
         }
-        let local_address = listener.local_addr().map_err(ConfigError::Listener)?;
+        let local_addresses = addresses
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .map_err(ConfigError::Listener)?;
         let (stop, stopping) = watch::channel(None);
+        let (door, inside) = Door::new(identity.clone());
+        places.push(inside);
         let shared = Arc::new(Shared {
-            acceptor: TlsAcceptor::from(tls::server_config(key)?),
+            identity,
             authorizer,
             router: Arc::new(router),
             admission: Admission::new(
@@ -60,27 +154,57 @@ impl Server {
             limits,
             stopping,
         });
-        let task = tokio::spawn(serve(listener, shared));
+        let task = tokio::spawn(serve(places, shared));
         Ok(ServerHandle {
-            local_address,
+            local_addresses,
+            door,
             stop,
             task,
         })
     }
 }
 
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ServerBuilder")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A running server. Dropping it stops the server at once.
 #[derive(Debug)]
 pub struct ServerHandle {
-    local_address: SocketAddr,
+    local_addresses: Vec<SocketAddr>,
+    door: Door,
     stop: watch::Sender<Option<Instant>>,
     task: JoinHandle<()>,
 }
 
 impl ServerHandle {
-    /// Where the server listens.
+    /// Where the server listens: the first of its addresses.
+    ///
+    /// # Panics
+    ///
+    /// When it was started without any TCP listener.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_address
+        *self
+            .local_addresses
+            .first()
+            .expect("the server was given a TCP listener")
+    }
+
+    /// Every TCP address where the server listens, in the order in which its
+    /// listeners were given.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addresses
+    }
+
+    /// The way in from within this process, for
+    /// [`Connector::connect_memory`](crate::Connector::connect_memory).
+    pub fn door(&self) -> Door {
+        self.door.clone()
     }
 
     /// Stops accepting, asks every client to go, lets running calls end
@@ -101,7 +225,7 @@ impl Drop for ServerHandle {
 }
 
 struct Shared {
-    acceptor: TlsAcceptor,
+    identity: Identity,
     authorizer: Arc<dyn Authorizer>,
     router: Arc<Router>,
     admission: Arc<Admission>,
@@ -119,7 +243,7 @@ struct Links {
     is_draining: bool,
 }
 
-async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+async fn serve(mut places: Vec<Listening>, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     let mut stopping = shared.stopping.clone();
     loop {
@@ -127,10 +251,10 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
             biased;
             _ = stopping.changed() => break,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, address)) => {
-                    if let Some(place) = admit(&shared, address, connections.len()) {
-                        connections.spawn(converse(stream, address, place, Arc::clone(&shared)));
+            arrived = listening::next(&mut places) => match arrived {
+                Ok(arrival) => {
+                    if let Ok(place) = admit(&shared, &arrival, connections.len()) {
+                        connections.spawn(converse(arrival, place, Arc::clone(&shared)));
                     }
                 }
                 Err(error) => {
@@ -140,7 +264,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
             },
         }
     }
-    drop(listener);
+    drop(places);
     let Some(deadline) = *stopping.borrow() else {
         return;
     };
@@ -152,54 +276,65 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     connections.shutdown().await;
 }
 
-fn admit(shared: &Shared, address: SocketAddr, connection_count: usize) -> Option<Place> {
+/// No room for a client.
+struct Refused;
+
+/// A place among the strangers, for those that can be strangers: to a Unix
+/// socket or a memory channel, nobody comes who is not let in by the system.
+fn admit(
+    shared: &Shared,
+    arrival: &Arrival,
+    connection_count: usize,
+) -> Result<Option<Place>, Refused> {
+    let source = arrival.source();
     if connection_count >= shared.limits.connections_max {
-        tracing::debug!(%address, "refused a connection: too many are open");
-        return None;
+        tracing::debug!(?source, "refused a connection: too many are open");
+        return Err(Refused);
     }
-    let place = shared.admission.admit(address.ip());
+    let Some(source) = source else {
+        return Ok(None);
+    };
+    let place = shared.admission.admit(source);
     if place.is_none() {
-        tracing::debug!(%address, "refused a connection: too many are unauthenticated");
+        tracing::debug!(%source, "refused a connection: too many are unauthenticated");
     }
-    place
+    place.map(Some).ok_or(Refused)
 }
 
 /// One connection from its first byte to its last.
-async fn converse(stream: TcpStream, address: SocketAddr, place: Place, shared: Arc<Shared>) {
+async fn converse(arrival: Arrival, place: Option<Place>, shared: Arc<Shared>) {
     let deadline = Instant::now() + shared.limits.handshake;
     let mut stopping = shared.stopping.clone();
-    let handshake = handshake::accept(
-        stream,
-        address,
-        &shared.acceptor,
-        &*shared.authorizer,
-        &shared.limits,
-    );
+    let source = arrival.source();
+    let handshake = async {
+        let channel = arrival.open(&shared.identity, &shared.limits).await?;
+        handshake::accept(channel, &*shared.authorizer, &shared.limits).await
+    };
     let (stream, peer) = tokio::select! {
         shaken = timeout_at(deadline, handshake) => match shaken {
             Ok(Ok(admitted)) => admitted,
-            Ok(Err(error)) => {
-                tracing::debug!(%address, %error, "no connection");
+            Ok(Err::<_, HandshakeError>(error)) => {
+                tracing::debug!(?source, %error, "no connection");
                 return;
             }
             Err(_) => {
-                tracing::debug!(%address, "no connection: the handshake took too long");
+                tracing::debug!(?source, "no connection: the handshake took too long");
                 return;
             }
         },
         _ = stopping.wait_for(Option::is_some) => return,
     };
     let own_limits = shared.authorizer.limits(&peer);
-    let place = own_limits.is_some().then_some(place);
+    let place = place.filter(|_| own_limits.is_some());
     let limits = own_limits.as_ref().unwrap_or(&shared.limits);
-    let key_id = peer.key_id();
-    tracing::debug!(%address, %key_id, "connected");
+    let (key_id, origin, transport) = (peer.key_id(), peer.origin(), peer.transport());
+    tracing::debug!(%origin, %transport, %key_id, "connected");
     let (endpoint, link) = ServerEndpoint::new(Arc::clone(&shared.router), peer, limits);
     let registration = Registration::new(&shared, link);
     Driver::new(stream, endpoint, limits).await;
     drop(place);
     drop(registration);
-    tracing::debug!(%address, %key_id, "disconnected");
+    tracing::debug!(%origin, %transport, %key_id, "disconnected");
 }
 
 impl Shared {

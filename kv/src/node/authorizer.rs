@@ -127,7 +127,7 @@ impl Trust {
         .map(Claims::Session)
         .map_err(|error| {
             // Which of the checks failed is for this node's log only.
-            tracing::info!(peer = %candidate.address, %error, "session refused");
+            tracing::info!(peer = %candidate.origin, %error, "session refused");
             let mut refusal = Refusal::new(Code::Unauthenticated, "the session does not hold");
             refusal.details = Bytes::from_static(SESSION_ENDED);
             refusal

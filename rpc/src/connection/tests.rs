@@ -1,6 +1,5 @@
 //! The driver over an in-memory pipe: no TLS, no sockets, paused time.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,6 +7,7 @@ use sealmoot_crypto::signature::SigningKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
+use crate::channel::{Origin, Transport};
 use crate::client::Connection;
 use crate::frame::{Kind, PING_BYTES};
 use crate::payload::decode_failure;
@@ -17,11 +17,11 @@ use crate::serving::ServerEndpoint;
 
 fn peer() -> Peer {
     let key = SigningKey::generate().expect("random source");
-    let address = SocketAddr::from(([127, 0, 0, 1], 1));
     Peer::danger_assume(
         key.verifying_key(),
         ChannelBinding::from_bytes([0; 32]),
-        address,
+        Origin::Memory,
+        Transport::Memory,
         Arc::new(()),
     )
 }

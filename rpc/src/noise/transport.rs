@@ -15,7 +15,9 @@ use sealmoot_crypto::agreement::AgreementPublic;
 
 use super::error::{ReceiveError, SendError};
 use super::handshake::{Finished, Role};
-use super::limits::{PAYLOAD_BYTES_MAX, REKEY_AGE, REKEY_BYTES, REKEY_BYTES_MAX};
+use super::limits::{
+    FRAGMENT_BYTES_MAX, PAYLOAD_BYTES_MAX, REKEY_AGE, REKEY_BYTES, REKEY_BYTES_MAX,
+};
 use super::symmetric::Split;
 use crate::peer::ChannelBinding;
 
@@ -47,6 +49,16 @@ impl Default for TransportSettings {
             payload_bytes_max: PAYLOAD_BYTES_MAX,
             rekey_bytes: REKEY_BYTES,
             rekey_age: REKEY_AGE,
+        }
+    }
+}
+
+impl TransportSettings {
+    /// One record is one payload: a stream has no other pieces.
+    pub(crate) fn for_a_stream(self) -> Self {
+        Self {
+            payload_bytes_max: FRAGMENT_BYTES_MAX,
+            ..self
         }
     }
 }

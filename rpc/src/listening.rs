@@ -1,0 +1,143 @@
+//! Where a server waits for channels, and how one of each kind opens.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+
+#[cfg(unix)]
+use crate::channel::{AllowedUsers, UnixChannel};
+use crate::channel::{
+    Channel, ChannelError, Identity, MemoryChannel, NoiseChannel, Origin, TlsChannel,
+};
+use crate::limits::{Limits, MEMORY_BACKLOG};
+use crate::noise::Acceptance;
+use crate::socket;
+
+/// One place where clients appear.
+pub(crate) enum Listening {
+    Tls(TcpListener),
+    Noise(TcpListener, Arc<Acceptance>),
+    #[cfg(unix)]
+    Unix(UnixListener, Arc<AllowedUsers>),
+    Memory(mpsc::Receiver<MemoryChannel>),
+}
+
+/// A client that has appeared and proved nothing yet.
+pub(crate) enum Arrival {
+    Tls(TcpStream, Origin),
+    Noise(TcpStream, Origin, Arc<Acceptance>),
+    #[cfg(unix)]
+    Unix(UnixStream, Arc<AllowedUsers>),
+    Memory(MemoryChannel),
+}
+
+/// A way into a server from within its own process.
+#[derive(Clone, Debug)]
+pub struct Door {
+    identity: Identity,
+    arrivals: mpsc::Sender<MemoryChannel>,
+}
+
+impl Door {
+    pub(crate) fn new(identity: Identity) -> (Self, Listening) {
+        let (arrivals, waiting) = mpsc::channel(MEMORY_BACKLOG);
+        (Self { identity, arrivals }, Listening::Memory(waiting))
+    }
+
+    pub(crate) async fn enter(&self, visitor: &Identity) -> Result<MemoryChannel, ChannelError> {
+        let (near, far) = MemoryChannel::pair(visitor, &self.identity)?;
+        self.arrivals
+            .send(far)
+            .await
+            .map_err(|_| ChannelError::NobodyThere)?;
+        Ok(near)
+    }
+}
+
+/// The next client at any of the places, in turn so that none starves another.
+pub(crate) async fn next(places: &mut Vec<Listening>) -> io::Result<Arrival> {
+    poll_fn(|cx| {
+        let mut index = 0;
+        while index < places.len() {
+            match places[index].poll(cx) {
+                Poll::Ready(Some(arrival)) => {
+                    // Whoever was served goes last.
+                    let served = places.remove(index);
+                    places.push(served);
+                    return Poll::Ready(arrival);
+                }
+                // Every door is gone: nobody can come this way any more.
+                Poll::Ready(None) => drop(places.remove(index)),
+                Poll::Pending => index += 1,
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+impl Listening {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Arrival>>> {
+        match self {
+            Self::Tls(listener) => listener
+                .poll_accept(cx)
+                .map_ok(|(stream, address)| Arrival::Tls(stream, Origin::Network(address)))
+                .map(Some),
+            Self::Noise(listener, acceptance) => listener
+                .poll_accept(cx)
+                .map_ok(|(stream, address)| {
+                    Arrival::Noise(stream, Origin::Network(address), Arc::clone(acceptance))
+                })
+                .map(Some),
+            #[cfg(unix)]
+            Self::Unix(listener, users) => listener
+                .poll_accept(cx)
+                .map_ok(|(stream, _)| Arrival::Unix(stream, Arc::clone(users)))
+                .map(Some),
+            Self::Memory(waiting) => waiting
+                .poll_recv(cx)
+                .map(|arrived| arrived.map(|channel| Ok(Arrival::Memory(channel)))),
+        }
+    }
+}
+
+impl Arrival {
+    /// Which network the client comes from, if any.
+    pub(crate) fn source(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tls(_, Origin::Network(address))
+            | Self::Noise(_, Origin::Network(address), _) => Some(address.ip()),
+            _ => None,
+        }
+    }
+
+    /// Lets the client prove its key.
+    pub(crate) async fn open(
+        self,
+        identity: &Identity,
+        limits: &Limits,
+    ) -> Result<Box<dyn Channel>, ChannelError> {
+        Ok(match self {
+            Self::Tls(stream, origin) => {
+                socket::tune(&stream, limits).map_err(ChannelError::Io)?;
+                Box::new(TlsChannel::accept(identity, stream, origin, limits).await?)
+            }
+            Self::Noise(stream, origin, acceptance) => {
+                socket::tune(&stream, limits).map_err(ChannelError::Io)?;
+                Box::new(NoiseChannel::accept(identity, &acceptance, stream, origin, limits).await?)
+            }
+            #[cfg(unix)]
+            Self::Unix(stream, users) => {
+                Box::new(UnixChannel::accept(identity, stream, &users, limits).await?)
+            }
+            Self::Memory(channel) => Box::new(channel),
+        })
+    }
+}
