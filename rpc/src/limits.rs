@@ -55,6 +55,14 @@ pub(crate) const LINGER_BYTES_MAX: usize = 1024 * 1024;
 /// How long the accept loop rests after the system refuses it a descriptor.
 pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
+/// How long a [`Link`](crate::Link) rests after its first failure to connect;
+/// twice as long after each further one.
+pub(crate) const LINK_RETRY_FIRST: Duration = Duration::from_millis(20);
+
+/// How long it rests at most: what a partition's end may go unnoticed, beside
+/// the second after which a lost SYN is sent again.
+pub(crate) const LINK_RETRY_MAX: Duration = Duration::from_millis(200);
+
 /// The longest duration taken anywhere, so that no sum of times overflows.
 pub(crate) const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -137,8 +145,16 @@ pub struct Limits {
     /// Silence after which a ping is sent.
     pub keepalive_idle: Duration,
     /// Further silence after which the connection is dead. Also how long a
-    /// write may make no progress.
+    /// write may make no progress. Together with [`Limits::keepalive_idle`] it
+    /// bounds how long behind a partition's end a [`Link`](crate::Link) resumes:
+    /// TCP alone doubles its pauses while nothing comes back.
     pub keepalive_timeout: Duration,
+    /// Bytes that this side sends over a Noise channel under one key, at most
+    /// [`noise::REKEY_BYTES_MAX`]: what a stolen key opens.
+    pub noise_rekey_bytes: u64,
+    /// Age of a Noise key at which this side takes the next with the record that
+    /// it sends then.
+    pub noise_rekey_age: Duration,
     /// How long a closing connection waits for the peer to take its last
     /// frames and close too.
     pub linger: Duration,
@@ -158,8 +174,10 @@ impl Default for Limits {
             outgoing_bytes_pause: 1024 * 1024,
             calls_in_flight_max: 1024,
             call_duration_max: Duration::from_secs(300),
-            keepalive_idle: Duration::from_secs(5),
-            keepalive_timeout: Duration::from_secs(10),
+            keepalive_idle: Duration::from_secs(1),
+            keepalive_timeout: Duration::from_secs(1),
+            noise_rekey_bytes: noise::REKEY_BYTES,
+            noise_rekey_age: noise::REKEY_AGE,
             linger: Duration::from_millis(500),
         }
     }
@@ -188,7 +206,11 @@ impl Limits {
             (self.call_duration_max, "call_duration_max is zero"),
             (self.keepalive_idle, "keepalive_idle is zero"),
             (self.keepalive_timeout, "keepalive_timeout is zero"),
+            (self.noise_rekey_age, "noise_rekey_age is zero"),
         ];
+        if self.noise_rekey_bytes == 0 {
+            return Some("noise_rekey_bytes is zero");
+        }
         let count = positive_counts.iter().find(|(value, _)| *value == 0);
         let duration = positive_durations.iter().find(|(value, _)| value.is_zero());
         let durations = [
@@ -196,6 +218,7 @@ impl Limits {
             self.call_duration_max,
             self.keepalive_idle,
             self.keepalive_timeout,
+            self.noise_rekey_age,
             self.linger,
         ];
         if durations.iter().any(|duration| *duration > DURATION_MAX) {

@@ -1,10 +1,10 @@
 //! Connections to the other nodes, made again whenever they end.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sealmoot_authn::roster::Member;
-use sealmoot_rpc::{Connection, Connector};
+use sealmoot_rpc::{Connection, Connector, Link};
 use tracing::{debug, info, warn};
 
 use crate::message::{Reply, Request};
@@ -15,24 +15,13 @@ use crate::wire::{reply_from_wire, request_to_wire};
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a connection attempt may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-const RETRY_AFTER_FIRST: Duration = Duration::from_millis(20);
-const RETRY_AFTER_MAX: Duration = Duration::from_millis(200);
 
-#[derive(Clone)]
-enum State {
-    Up(Connection),
-    Down(String),
-}
-
-struct Link {
-    member: Member,
-    state: Mutex<State>,
-}
-
-/// The links of one node to all members; the one to itself is never used.
+/// The links of one node to all other members.
 pub(super) struct Links {
     me: usize,
-    links: Vec<Arc<Link>>,
+    members: Vec<Member>,
+    /// As many as members; none to the node itself.
+    links: Vec<Option<Link>>,
 }
 
 /// A peer that can be asked.
@@ -43,21 +32,16 @@ impl Links {
     /// made in the background, inside the current runtime.
     #[must_use]
     pub(super) fn start(me: usize, members: &[Member], connector: &Connector) -> Arc<Self> {
-        let links: Vec<Arc<Link>> = members
+        let links = members
             .iter()
-            .map(|member| {
-                Arc::new(Link {
-                    member: member.clone(),
-                    state: Mutex::new(State::Down("not connected yet".to_owned())),
-                })
-            })
+            .enumerate()
+            .map(|(index, member)| (index != me).then(|| keep_connected(member, connector)))
             .collect();
-        for (index, link) in links.iter().enumerate() {
-            if index != me {
-                tokio::spawn(keep_connected(Arc::clone(link), connector.clone()));
-            }
-        }
-        Arc::new(Self { me, links })
+        Arc::new(Self {
+            me,
+            members: members.to_vec(),
+            links,
+        })
     }
 
     /// The peer's connection, or why there is none.
@@ -65,10 +49,9 @@ impl Links {
     /// # Errors
     /// The cause in a few words.
     pub(super) fn connection(&self, member: usize) -> Result<Peer, String> {
-        match self.links[member].state() {
-            State::Up(connection) if !connection.is_closed() => Ok(Peer(connection)),
-            State::Up(_) => Err("connection lost".to_owned()),
-            State::Down(cause) => Err(cause),
+        match &self.links[member] {
+            Some(link) => link.connection().map(Peer),
+            None => Err("this node itself".to_owned()),
         }
     }
 
@@ -80,13 +63,13 @@ impl Links {
 
     /// The members.
     pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
-        self.links.iter().map(|link| &link.member)
+        self.members.iter()
     }
 
     /// How many members can be asked, this node included.
     #[must_use]
     pub(super) fn reachable(&self) -> usize {
-        (0..self.links.len())
+        (0..self.members.len())
             .filter(|member| *member == self.me || self.connection(*member).is_ok())
             .count()
     }
@@ -94,15 +77,15 @@ impl Links {
     /// Members that cannot be reached, and why.
     #[must_use]
     pub(super) fn troubles(&self) -> Vec<NodeReport> {
-        self.links
+        self.members
             .iter()
             .enumerate()
             .filter(|(index, _)| *index != self.me)
-            .filter_map(|(index, link)| {
+            .filter_map(|(index, member)| {
                 let cause = self.connection(index).err()?;
                 Some(NodeReport {
-                    name: link.member.name.to_string(),
-                    address: link.member.address.clone(),
+                    name: member.name.to_string(),
+                    address: member.address.clone(),
                     answered: false,
                     cause,
                 })
@@ -142,50 +125,29 @@ impl Peer {
     }
 }
 
-impl Link {
-    fn state(&self) -> State {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn set(&self, state: State) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
-    }
-}
-
-async fn keep_connected(link: Arc<Link>, connector: Connector) {
-    let name = &link.member.name;
-    let mut pause = RETRY_AFTER_FIRST;
-    loop {
-        match connector
-            .connect(&link.member.address, CONNECT_TIMEOUT)
-            .await
-        {
-            // Another member at this address, this very node included, would make
-            // one replica count as two.
-            Ok(connection) if *connection.peer().key() != link.member.key => {
+/// Keeps a connection to `member`, and to nobody else who answers at its address:
+/// another member there, this very node included, would make one replica count as
+/// two.
+fn keep_connected(member: &Member, connector: &Connector) -> Link {
+    let (member, connector) = (Arc::new(member.clone()), connector.clone());
+    Link::start(move || {
+        let (member, connector) = (Arc::clone(&member), connector.clone());
+        async move {
+            let name = &member.name;
+            let connection = connector
+                .connect(&member.address, CONNECT_TIMEOUT)
+                .await
+                .map_err(|error| {
+                    debug!(peer = %name, %error, "no connection");
+                    error.cause()
+                })?;
+            if *connection.peer().key() != member.key {
                 warn!(peer = %name, "another node answers at its address");
-                link.set(State::Down(
-                    "another node answers at its address".to_owned(),
-                ));
                 connection.close();
+                return Err("another node answers at its address".to_owned());
             }
-            Ok(connection) => {
-                info!(peer = %name, "connected");
-                pause = RETRY_AFTER_FIRST;
-                link.set(State::Up(connection.clone()));
-                connection.closed().await;
-                info!(peer = %name, "connection lost");
-                link.set(State::Down("connection lost".to_owned()));
-            }
-            Err(error) => {
-                debug!(peer = %name, %error, "no connection");
-                link.set(State::Down(error.cause()));
-            }
+            info!(peer = %name, "connected");
+            Ok(connection)
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(RETRY_AFTER_MAX);
-    }
+    })
 }

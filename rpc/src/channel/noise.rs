@@ -22,7 +22,7 @@ use crate::limits::noise::{FLAGS_BYTES, FRAGMENT_BYTES_MAX, MESSAGE_BYTES_MAX, P
 use crate::limits::{Limits, NOISE_INPUT_BYTES};
 use crate::noise::{
     Acceptance, Answered, Event, HandshakeRandomness, Initiator, Options, ReceiveHalf, Responder,
-    SendHalf, Target, handshake_frame_bytes,
+    SendHalf, Target, TransportSettings, handshake_frame_bytes,
 };
 use crate::peer::ChannelBinding;
 
@@ -63,7 +63,8 @@ struct Receiving {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> NoiseChannel<S> {
     /// Opens a channel over `stream` to `target`, as `identity`. Callers put a
-    /// deadline around it.
+    /// deadline around it. When keys change is in `limits`; what `options` say
+    /// of the transport does not count.
     ///
     /// # Errors
     /// [`ChannelError`].
@@ -77,7 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NoiseChannel<S> {
     ) -> Result<Self, ChannelError> {
         let mut stream = Metered::new(stream, limits.unauthenticated_bytes_max);
         let options = Options {
-            transport: options.transport.for_a_stream(),
+            transport: TransportSettings::of_a_stream(limits),
             ..options.clone()
         };
         let (initiator, first) = Initiator::start(
@@ -103,7 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NoiseChannel<S> {
     }
 
     /// The other side of [`NoiseChannel::connect`], for initiators that
-    /// `acceptance` takes.
+    /// `acceptance` takes. What it says of the transport does not count.
     ///
     /// # Errors
     /// [`ChannelError`].
@@ -114,7 +115,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NoiseChannel<S> {
         origin: Origin,
         limits: &Limits,
     ) -> Result<Self, ChannelError> {
-        let responder = Responder::new(identity.static_key(), acceptance.clone().for_a_stream());
+        let acceptance = Acceptance {
+            transport: TransportSettings::of_a_stream(limits),
+            ..acceptance.clone()
+        };
+        let responder = Responder::new(identity.static_key(), acceptance);
         let mut stream = Metered::new(stream, limits.unauthenticated_bytes_max);
         let mut prefix = [0; PREFIX_BYTES];
         read(&mut stream, &mut prefix).await?;

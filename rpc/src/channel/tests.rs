@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 use crate::limits::Limits;
-use crate::noise::{Acceptance, Options, StaticKey, Target, TransportSettings};
+use crate::noise::{Acceptance, Options, StaticKey, Target};
 
 const ORIGIN: Origin = Origin::Network(SocketAddr::new(
     std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
@@ -24,21 +24,13 @@ async fn noise_pair(
     client: &Identity,
     server: &Identity,
     target: Target,
-    settings: TransportSettings,
+    limits: &Limits,
 ) -> (NoiseChannel<DuplexStream>, NoiseChannel<DuplexStream>) {
     let (near, far) = duplex(1 << 20);
-    let limits = Limits::default();
-    let options = Options {
-        transport: settings,
-        ..Options::default()
-    };
-    let acceptance = Acceptance {
-        transport: settings,
-        ..Acceptance::default()
-    };
+    let (options, acceptance) = (Options::default(), Acceptance::default());
     let (near, far) = tokio::join!(
-        NoiseChannel::connect(client, &target, &options, near, ORIGIN, &limits),
-        NoiseChannel::accept(server, &acceptance, far, ORIGIN, &limits),
+        NoiseChannel::connect(client, &target, &options, near, ORIGIN, limits),
+        NoiseChannel::accept(server, &acceptance, far, ORIGIN, limits),
     );
     (near.expect("agreed"), far.expect("agreed"))
 }
@@ -73,12 +65,12 @@ async fn every_pair(
     server: &Identity,
 ) -> Vec<(Box<dyn Channel>, Box<dyn Channel>)> {
     let responder = server.static_key().public();
-    let settings = TransportSettings::default();
-    let ik = noise_pair(client, server, Target::Ik { responder }, settings).await;
+    let settings = Limits::default();
+    let ik = noise_pair(client, server, Target::Ik { responder }, &settings).await;
     let known = Target::Xx {
         responder: Some(responder),
     };
-    let xx = noise_pair(client, server, known, settings).await;
+    let xx = noise_pair(client, server, known, &settings).await;
     let tls = tls_pair(client, server).await;
     let unix = unix_pair(client, server).await;
     let memory = MemoryChannel::pair(client, server).expect("random source");
@@ -190,12 +182,12 @@ async fn the_end_of_the_stream_without_a_close_is_an_error() {
 async fn a_noise_stream_goes_on_through_many_keys() {
     let (client, server) = (identity(), identity());
     let responder = server.static_key().public();
-    let settings = TransportSettings {
-        rekey_bytes: 1_000,
-        ..TransportSettings::default()
+    let settings = Limits {
+        noise_rekey_bytes: 1_000,
+        ..Limits::default()
     };
     let (mut near, mut far) =
-        noise_pair(&client, &server, Target::Ik { responder }, settings).await;
+        noise_pair(&client, &server, Target::Ik { responder }, &settings).await;
     for round in 0..100_u8 {
         near.write_all(&[round; 777]).await.expect("open");
         near.flush().await.expect("open");
@@ -238,8 +230,8 @@ async fn a_stolen_static_key_does_not_make_its_thief_the_server() {
     let thief = Identity::with_static_key(&thief_key, Arc::clone(server.static_key()))
         .expect("a sound key");
     let responder = server.static_key().public();
-    let settings = TransportSettings::default();
-    let (near, _far) = noise_pair(&client, &thief, Target::Ik { responder }, settings).await;
+    let settings = Limits::default();
+    let (near, _far) = noise_pair(&client, &thief, Target::Ik { responder }, &settings).await;
     assert_ne!(near.peer_key(), server.key());
     assert_eq!(near.peer_key(), thief.key());
 }

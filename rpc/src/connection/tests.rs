@@ -65,9 +65,9 @@ async fn silence_is_pinged_and_then_ends_the_connection() {
     let (connection, mut far) = client(&limits);
     let (kind, _, _) = read_frame(&mut far).await.expect("a ping");
     assert_eq!(kind, Kind::Ping);
-    assert_eq!(started.elapsed().as_secs(), 5);
+    assert_eq!(started.elapsed().as_secs(), 1);
     connection.closed().await;
-    assert_eq!(started.elapsed().as_secs(), 15);
+    assert_eq!(started.elapsed().as_secs(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,7 +81,7 @@ async fn a_pong_keeps_the_connection() {
         write_frame(&mut far, Kind::Pong, 0, &token).await;
     }
     assert!(!connection.is_closed());
-    assert!(started.elapsed().as_secs() >= 50);
+    assert!(started.elapsed().as_secs() >= 10);
 }
 
 #[tokio::test(start_paused = true)]
@@ -108,11 +108,11 @@ async fn a_peer_that_takes_no_bytes_is_dead_even_when_it_sends() {
 async fn a_call_ends_at_its_own_deadline() {
     let started = tokio::time::Instant::now();
     let (connection, mut far) = client(&Limits::default());
-    let call = connection.call(1, Bytes::new(), Duration::from_millis(1500));
+    let call = connection.call(1, Bytes::new(), Duration::from_millis(700));
     let status = call.await.expect_err("nobody answers");
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(status.execution(), Execution::MaybeExecuted);
-    assert_eq!(started.elapsed().as_millis(), 1500);
+    assert_eq!(started.elapsed().as_millis(), 700);
     assert_eq!(read_frame(&mut far).await.expect("call").0, Kind::Call);
     assert_eq!(read_frame(&mut far).await.expect("cancel").0, Kind::Cancel);
 }

@@ -47,13 +47,6 @@ impl Default for Acceptance {
 }
 
 impl Acceptance {
-    /// The same for channels that carry a stream: one record is one payload, and
-    /// an initiator cannot make us gather fragments.
-    pub(crate) fn for_a_stream(mut self) -> Self {
-        self.transport = self.transport.for_a_stream();
-        self
-    }
-
     fn takes(&self, offer: &Offer) -> bool {
         let tagged = match offer.suite.pattern {
             // Its initiator knows our key: no tag, no honest initiator.

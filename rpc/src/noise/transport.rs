@@ -19,6 +19,7 @@ use super::limits::{
     FRAGMENT_BYTES_MAX, PAYLOAD_BYTES_MAX, REKEY_AGE, REKEY_BYTES, REKEY_BYTES_MAX,
 };
 use super::symmetric::Split;
+use crate::limits::Limits;
 use crate::peer::ChannelBinding;
 
 pub use receive::{Event, ReceiveHalf, Received};
@@ -54,11 +55,13 @@ impl Default for TransportSettings {
 }
 
 impl TransportSettings {
-    /// One record is one payload: a stream has no other pieces.
-    pub(crate) fn for_a_stream(self) -> Self {
+    /// For a channel that carries a stream: one record is one payload, so a peer
+    /// cannot make us gather fragments.
+    pub(crate) fn of_a_stream(limits: &Limits) -> Self {
         Self {
             payload_bytes_max: FRAGMENT_BYTES_MAX,
-            ..self
+            rekey_bytes: limits.noise_rekey_bytes,
+            rekey_age: limits.noise_rekey_age,
         }
     }
 }

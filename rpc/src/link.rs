@@ -1,0 +1,155 @@
+//! A connection that is made again whenever it ends.
+//!
+//! Heartbeats notice a dead peer within
+//! [`keepalive_idle`](crate::Limits::keepalive_idle) and
+//! [`keepalive_timeout`](crate::Limits::keepalive_timeout); from then on new
+//! connections are tried until one stands. TCP alone doubles its pauses while
+//! nothing comes back, and resumes seconds after a partition has ended.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sealmoot_crypto::secret::SecretArray;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::client::Connection;
+use crate::limits::{LINK_RETRY_FIRST, LINK_RETRY_MAX};
+
+/// One connection to one place, kept up in the background for as long as this
+/// is not dropped. Calls in flight when a connection ends fail as they would
+/// without it: nothing is sent twice.
+pub struct Link {
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Clone)]
+enum State {
+    Up(Connection),
+    Down(String),
+}
+
+impl Link {
+    /// Keeps up what `dial` opens, on the current tokio runtime.
+    ///
+    /// An attempt of `dial` should not outlast two seconds: a lost SYN is sent
+    /// again after one second, then only after two more. Its error is the cause
+    /// in a few words.
+    pub fn start<D, A>(dial: D) -> Self
+    where
+        D: Fn() -> A + Send + 'static,
+        A: Future<Output = Result<Connection, String>> + Send + 'static,
+    {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State::Down("not connected yet".to_owned())),
+            changed: Notify::new(),
+        });
+        let task = tokio::spawn(keep_up(dial, Arc::clone(&shared)));
+        Self { shared, task }
+    }
+
+    /// The connection, if one stands.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none, in a few words.
+    pub fn connection(&self) -> Result<Connection, String> {
+        match self.shared.state() {
+            State::Up(connection) if !connection.is_closed() => Ok(connection),
+            State::Up(_) => Err(LOST.to_owned()),
+            State::Down(cause) => Err(cause),
+        }
+    }
+
+    /// The connection, as soon as one stands. Callers put a deadline around it.
+    pub async fn up(&self) -> Connection {
+        loop {
+            let changed = self.shared.changed.notified();
+            if let Ok(connection) = self.connection() {
+                return connection;
+            }
+            changed.await;
+        }
+    }
+}
+
+const LOST: &str = "connection lost";
+
+async fn keep_up<D, A>(dial: D, shared: Arc<Shared>)
+where
+    D: Fn() -> A,
+    A: Future<Output = Result<Connection, String>>,
+{
+    let mut pause = LINK_RETRY_FIRST;
+    loop {
+        match dial().await {
+            Ok(connection) => {
+                pause = LINK_RETRY_FIRST;
+                shared.set(State::Up(connection.clone()));
+                connection.closed().await;
+                tracing::info!(peer = %connection.peer().origin(), "connection lost");
+                shared.set(State::Down(LOST.to_owned()));
+            }
+            Err(cause) => shared.set(State::Down(cause)),
+        }
+        tokio::time::sleep(jittered(pause)).await;
+        pause = (pause * 2).min(LINK_RETRY_MAX);
+    }
+}
+
+/// Between half of `pause` and the whole, so that a thousand clients that lost
+/// one server do not come back in step.
+fn jittered(pause: Duration) -> Duration {
+    let part = SecretArray::<1>::random().map_or(u8::MAX, |byte| byte.expose()[0]);
+    pause / 2 + pause.mul_f64(f64::from(part) / 510.0)
+}
+
+impl Shared {
+    fn state(&self) -> State {
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set(&self, state: State) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+        self.changed.notify_waiters();
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("Link")
+            .field(&self.connection())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_stay_between_half_and_whole() {
+        for _ in 0..1_000 {
+            let pause = jittered(Duration::from_millis(200));
+            assert!(pause >= Duration::from_millis(100) && pause <= Duration::from_millis(200));
+        }
+    }
+}
