@@ -1,11 +1,12 @@
 //! Calls with deadlines and honest failures over an authenticated channel.
 //!
-//! A connection is TLS 1.3 in which both sides prove possession of a raw
-//! Ed25519 key (RFC 7250). *Which* keys may talk is decided by an
-//! [`Authorizer`] on each side; what a caller may do is decided by handlers,
-//! which are given the verified [`Peer`]. Over the channel travel frames that
-//! carry many calls at once, small ones ahead of bulk. Every failure says by
-//! its [`Execution`] whether the call may have had an effect.
+//! A connection is TLS 1.3 in which both sides prove possession of an Ed25519
+//! key (RFC 7250; a self-signed certificate of the key is the same peer).
+//! *Which* keys may talk is decided by an [`Authorizer`] on each side; what a
+//! caller may do is decided by handlers, which are given the verified [`Peer`].
+//! Over the channel travel frames that carry many calls at once, small ones
+//! ahead of bulk. Every failure says by its [`Execution`] whether the call may
+//! have had an effect.
 //!
 //! ```
 //! use std::any::Any;
@@ -86,7 +87,8 @@
 //! - It knows no user, role or statement: those are opaque bytes to it.
 //! - It never retries: whether a call may be sent again is the caller's
 //!   knowledge, and [`Execution`] is what it needs for it.
-//! - No certificates, no TLS below 1.3, no resumption, no early data.
+//! - No certificate authorities: of a certificate nothing but its key is
+//!   believed. No TLS below 1.3, no resumption, no early data.
 //! - Only clients call; a server answers.
 //!
 //! # Where things are
@@ -99,7 +101,8 @@
 //! | `peer` | [`Peer`], [`Authorizer`] |
 //! | `status` | [`Status`], [`Code`], [`Execution`] |
 //! | [`limits`] | every bound |
-//! | `tls`, `handshake`, `admission` | from a socket to an admitted peer |
+//! | `handshake`, `admission` | from a socket to an admitted peer |
+//! | [`tls`] | the channel by TLS 1.3, without I/O |
 //! | [`noise`] | the channel by the Noise Protocol Framework, without I/O |
 //! | [`frame`], [`payload`] | the wire format, drawn in `rpc/DESIGN.md` |
 //! | `multiplexer`, `outgoing` | calls in flight, decided without I/O |
@@ -127,7 +130,7 @@ mod service;
 mod serving;
 mod socket;
 mod status;
-mod tls;
+pub mod tls;
 
 pub use client::Connection;
 pub use connector::{ConfigError, ConnectError, Connector};

@@ -13,6 +13,10 @@ pub const CHUNK_BYTES_MAX: usize = 16 * 1024;
 /// Statements that a hello carries, at most.
 pub const STATEMENTS_BYTES_MAX: usize = 64 * 1024;
 
+/// A peer's certificate, as DER, at most: one of an Ed25519 key with a few
+/// names and extensions has less than 1 KiB.
+pub const CERTIFICATE_BYTES_MAX: usize = 4 * 1024;
+
 /// UTF-8 bytes of a status message on the wire; longer ones are cut at a
 /// character boundary.
 pub const STATUS_MESSAGE_BYTES_MAX: usize = 1024;

@@ -1,56 +1,198 @@
-//! TLS 1.3 with raw public keys (RFC 8446, RFC 7250) and nothing else.
+//! TLS 1.3 between bare Ed25519 keys (RFC 8446, RFC 7250) and nothing else.
 //!
 //! Both sides prove possession of an Ed25519 key. Which key that is, and what
 //! it may do, is decided after the handshake by an
 //! [`Authorizer`](crate::Authorizer); here only *how* a key is proved. There
 //! are no tickets, no resumption and no early data: each connection is its own
 //! proof, and a replayed byte proves nothing.
+//!
+//! A key has two forms: raw, and inside a self-signed certificate for clients
+//! whose TLS library knows no raw keys. Both are the same peer; a server
+//! chooses the form by the client's first message. Our own client always
+//! presents, and accepts, the raw form.
+//!
+//! This is TLS as a state machine without I/O: from the configurations a caller
+//! makes `rustls` connections and carries their bytes itself.
+//! [`Server`](crate::Server) and [`Connector`](crate::Connector) do so over TCP.
+//!
+//! ```
+//! use rustls::ClientConnection;
+//! use rustls::pki_types::ServerName;
+//! use rustls::server::Acceptor;
+//! use sealmoot_crypto::signature::SigningKey;
+//! use sealmoot_rpc::tls::{ALPN, ServerConfigs, channel_binding, client_config, peer_key};
+//!
+//! let (server_key, client_key) = (SigningKey::generate()?, SigningKey::generate()?);
+//! let configs = ServerConfigs::new(&server_key)?;
+//! // Neither sent nor verified: who a server is, its key says.
+//! let name = ServerName::try_from("anyone")?;
+//! let mut client = ClientConnection::new(client_config(&client_key)?, name)?;
+//!
+//! let mut wire = Vec::new();
+//! client.write_tls(&mut wire)?;
+//! let mut acceptor = Acceptor::default();
+//! acceptor.read_tls(&mut &wire[..])?;
+//! let accepted = acceptor.accept().map_err(|(error, _)| error)?.expect("a whole first message");
+//! let config = configs.choose(&accepted.client_hello());
+//! let mut server = accepted.into_connection(config).map_err(|(error, _)| error)?;
+//!
+//! while client.is_handshaking() || server.is_handshaking() {
+//!     wire.clear();
+//!     server.write_tls(&mut wire)?;
+//!     client.read_tls(&mut &wire[..])?;
+//!     client.process_new_packets()?;
+//!     wire.clear();
+//!     client.write_tls(&mut wire)?;
+//!     server.read_tls(&mut &wire[..])?;
+//!     server.process_new_packets()?;
+//! }
+//!
+//! assert_eq!(server.alpn_protocol(), Some(ALPN));
+//! assert_eq!(peer_key(server.peer_certificates()), Some(client_key.verifying_key()));
+//! assert_eq!(peer_key(client.peer_certificates()), Some(server_key.verifying_key()));
+//! assert_eq!(channel_binding(&server)?, channel_binding(&client)?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod acceptor;
+mod certificate;
 mod hybrid;
+mod verifier;
 
+use std::fmt;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
-use rustls::pki_types::{
-    CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::server::{
+    AlwaysResolvesServerRawPublicKeys, CertificateType, ClientHello, NoServerSessionStorage,
+    ResolvesServerCert,
 };
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
-use rustls::sign::CertifiedKey;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, PeerIncompatible,
-    ServerConfig, SignatureScheme,
-};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, ServerConfig};
 use sealmoot_crypto::signature::{SigningKey, VerifyingKey};
 
 use crate::peer::ChannelBinding;
+use verifier::{Form, ProofOfPossession};
+
+pub(crate) use acceptor::Acceptor;
+pub use certificate::self_signed_certificate;
+pub use verifier::PeerKeyRejected;
 
 /// The application protocol that both sides must name (RFC 7301), so that a
 /// connection meant for another service is never taken for one of ours.
+///
+/// TLS refuses a peer that names only others. One that names none is the
+/// caller's to refuse, once the handshake is complete.
 pub const ALPN: &[u8] = b"sealmoot/1";
 
 const BINDING_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 
-pub(crate) fn server_config(key: &SigningKey) -> Result<Arc<ServerConfig>, rustls::Error> {
-    server_config_with(key, provider())
+/// A server's configurations: one for clients that know raw public keys, one
+/// for those that know certificates only. They differ in nothing else.
+#[derive(Clone)]
+pub struct ServerConfigs {
+    raw: Arc<ServerConfig>,
+    certificate: Arc<ServerConfig>,
 }
 
-pub(crate) fn client_config(key: &SigningKey) -> Result<Arc<ClientConfig>, rustls::Error> {
+impl ServerConfigs {
+    /// Both configurations of a server that proves `key`.
+    ///
+    /// # Errors
+    ///
+    /// A key that rustls does not take.
+    pub fn new(key: &SigningKey) -> Result<Self, rustls::Error> {
+        let provider = provider();
+        Ok(Self {
+            raw: server_config_with(key, Form::RawPublicKey, Arc::clone(&provider))?,
+            certificate: server_config_with(key, Form::Certificate, provider)?,
+        })
+    }
+
+    /// The configuration for what this client can do.
+    ///
+    /// Raw keys, when the client offers them for both directions (RFC 7250,
+    /// section 4.1); else certificates, for both directions too. A client that
+    /// insists on raw keys for one direction and lacks them for the other is
+    /// refused by rustls with `handshake_failure`: no peer needs the mixture,
+    /// and each further configuration would be one more to attack.
+    ///
+    /// Whoever changes the offer on the way gains nothing: both forms prove the
+    /// same, and the handshake's signatures cover the offer.
+    #[must_use]
+    pub fn choose(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
+        let takes_raw_keys = |offered: Option<&[CertificateType]>| {
+            offered.is_some_and(|types| types.contains(&CertificateType::RawPublicKey))
+        };
+        let both =
+            takes_raw_keys(hello.server_cert_types()) && takes_raw_keys(hello.client_cert_types());
+        Arc::clone(if both { &self.raw } else { &self.certificate })
+    }
+}
+
+impl fmt::Debug for ServerConfigs {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ServerConfigs")
+            .finish_non_exhaustive()
+    }
+}
+
+/// The configuration of a client that proves `key`, in raw form, and takes any
+/// server that proves one in the same form.
+///
+/// # Errors
+///
+/// A key that rustls does not take.
+pub fn client_config(key: &SigningKey) -> Result<Arc<ClientConfig>, rustls::Error> {
     client_config_with(key, provider())
+}
+
+/// The key that the other side proved, in either form, once the handshake is
+/// complete: of a connection's `peer_certificates()`.
+///
+/// The forms cannot be confused: no certificate is as short as a bare key. Which
+/// of them was agreed on has been enforced by the handshake.
+pub fn peer_key(certificates: Option<&[CertificateDer<'_>]>) -> Option<VerifyingKey> {
+    let Some([presented]) = certificates else {
+        return None;
+    };
+    VerifyingKey::from_spki(presented)
+        .ok()
+        .or_else(|| certificate::key_of(presented).ok())
+}
+
+/// RFC 9266, `tls-exporter`, for either side of a completed handshake.
+///
+/// # Errors
+///
+/// While the handshake is not complete.
+pub fn channel_binding<Data>(
+    connection: &rustls::ConnectionCommon<Data>,
+) -> Result<ChannelBinding, rustls::Error> {
+    // RFC 9266 section 2: empty context, which for TLS 1.3 equals none.
+    connection
+        .export_keying_material([0; 32], BINDING_LABEL, Some(&[]))
+        .map(ChannelBinding::from_bytes)
 }
 
 fn server_config_with(
     key: &SigningKey,
+    form: Form,
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let certified = certified_key(key)?;
-    let verifier = ProofOfPossession::new(&provider);
+    let certified = certified_key(key, form)?;
+    let resolver: Arc<dyn ResolvesServerCert> = match form {
+        Form::RawPublicKey => Arc::new(AlwaysResolvesServerRawPublicKeys::new(certified)),
+        Form::Certificate => Arc::new(SingleCertAndKey::from(certified)),
+    };
+    let verifier = ProofOfPossession::new(form, &provider);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(certified)));
+        .with_cert_resolver(resolver);
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
@@ -62,8 +204,8 @@ fn client_config_with(
     key: &SigningKey,
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let certified = certified_key(key)?;
-    let verifier = ProofOfPossession::new(&provider);
+    let certified = certified_key(key, Form::RawPublicKey)?;
+    let verifier = ProofOfPossession::new(Form::RawPublicKey, &provider);
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
@@ -76,24 +218,6 @@ fn client_config_with(
     // client looks for.
     config.enable_sni = false;
     Ok(Arc::new(config))
-}
-
-/// The key that the other side proved, once the handshake is complete.
-pub(crate) fn peer_key(certificates: Option<&[CertificateDer<'_>]>) -> Option<VerifyingKey> {
-    match certificates {
-        Some([spki]) => VerifyingKey::from_spki(spki).ok(),
-        _ => None,
-    }
-}
-
-/// RFC 9266, for either side of a completed handshake.
-pub(crate) fn channel_binding<Data>(
-    connection: &rustls::ConnectionCommon<Data>,
-) -> Result<ChannelBinding, rustls::Error> {
-    // RFC 9266 section 2: empty context, which for TLS 1.3 equals none.
-    connection
-        .export_keying_material([0; 32], BINDING_LABEL, Some(&[]))
-        .map(ChannelBinding::from_bytes)
 }
 
 /// The groups and suites this crate offers, never the process-wide default,
@@ -121,200 +245,15 @@ fn has_aes_instructions() -> bool {
     return false;
 }
 
-fn certified_key(key: &SigningKey) -> Result<Arc<CertifiedKey>, rustls::Error> {
+fn certified_key(key: &SigningKey, form: Form) -> Result<Arc<CertifiedKey>, rustls::Error> {
     let pkcs8 = key.to_pkcs8_der();
     let signer = ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8.expose()))?;
-    let spki = CertificateDer::from(key.verifying_key().to_spki().to_vec());
-    Ok(Arc::new(CertifiedKey::new(vec![spki], signer)))
-}
-
-/// Accepts any Ed25519 key that the peer proves to hold.
-///
-/// The key is imported strictly before any signature is looked at: under a key
-/// of small order one fixed signature verifies over every message, and ring
-/// does not refuse such keys.
-#[derive(Debug)]
-struct ProofOfPossession {
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ProofOfPossession {
-    fn new(provider: &CryptoProvider) -> Self {
-        Self {
-            algorithms: provider.signature_verification_algorithms,
-        }
-    }
-
-    fn import(
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-    ) -> Result<VerifyingKey, rustls::Error> {
-        if !intermediates.is_empty() {
-            return Err(CertificateError::BadEncoding.into());
-        }
-        VerifyingKey::from_spki(end_entity).map_err(|_| CertificateError::BadEncoding.into())
-    }
-
-    fn verify(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let key = Self::import(certificate, &[])?;
-        if signed.scheme != SignatureScheme::ED25519 {
-            return Err(CertificateError::BadSignature.into());
-        }
-        let spki = key.to_spki();
-        rustls::crypto::verify_tls13_signature_with_raw_key(
-            message,
-            &SubjectPublicKeyInfoDer::from(&spki[..]),
-            signed,
-            &self.algorithms,
-        )
-    }
-}
-
-impl ServerCertVerifier for ProofOfPossession {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Self::import(end_entity, intermediates).map(|_| ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(PeerIncompatible::Tls12NotOffered.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verify(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
-}
-
-impl ClientCertVerifier for ProofOfPossession {
-    fn client_auth_mandatory(&self) -> bool {
-        true
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        Self::import(end_entity, intermediates).map(|_| ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(PeerIncompatible::Tls12NotOffered.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verify(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
+    let presented = match form {
+        Form::RawPublicKey => CertificateDer::from(key.verifying_key().to_spki().to_vec()),
+        Form::Certificate => self_signed_certificate(key),
+    };
+    Ok(Arc::new(CertifiedKey::new(vec![presented], signer)))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spki(point: [u8; 32]) -> CertificateDer<'static> {
-        let key = SigningKey::generate().expect("random source");
-        let mut der = key.verifying_key().to_spki();
-        der[12..].copy_from_slice(&point);
-        CertificateDer::from(der.to_vec())
-    }
-
-    #[test]
-    fn a_good_key_is_imported() {
-        let key = SigningKey::generate()
-            .expect("random source")
-            .verifying_key();
-        let certificate = CertificateDer::from(key.to_spki().to_vec());
-        assert_eq!(
-            ProofOfPossession::import(&certificate, &[]).expect("good key"),
-            key
-        );
-        assert_eq!(peer_key(Some(&[certificate])), Some(key));
-    }
-
-    #[test]
-    fn the_identity_point_is_refused_before_any_signature() {
-        let mut identity = [0; 32];
-        identity[0] = 1;
-        assert!(ProofOfPossession::import(&spki(identity), &[]).is_err());
-    }
-
-    #[test]
-    fn a_point_of_small_order_is_refused() {
-        // y = -1, order two.
-        let mut point = [0xff; 32];
-        point[0] = 0xec;
-        point[31] = 0x7f;
-        assert!(ProofOfPossession::import(&spki(point), &[]).is_err());
-    }
-
-    #[test]
-    fn a_certificate_instead_of_a_key_is_refused() {
-        let certificate = CertificateDer::from(vec![0x30, 0x82, 0x01, 0x00]);
-        assert!(ProofOfPossession::import(&certificate, &[]).is_err());
-        assert_eq!(peer_key(Some(&[certificate])), None);
-        assert_eq!(peer_key(None), None);
-    }
-
-    #[test]
-    fn a_chain_is_refused() {
-        let key = SigningKey::generate()
-            .expect("random source")
-            .verifying_key();
-        let certificate = CertificateDer::from(key.to_spki().to_vec());
-        let chain = [certificate.clone()];
-        assert!(ProofOfPossession::import(&certificate, &chain).is_err());
-        assert_eq!(peer_key(Some(&[certificate.clone(), certificate])), None);
-    }
-}
+mod tests;

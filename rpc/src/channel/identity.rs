@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 use sealmoot_crypto::signature::{KeyId, SigningKey, VerifyingKey};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::TlsConnector;
 
 use crate::connector::ConfigError;
 use crate::noise::StaticKey;
@@ -23,7 +23,7 @@ struct Inner {
     verifying: VerifyingKey,
     static_key: Arc<StaticKey>,
     tls_client: Arc<ClientConfig>,
-    tls_server: TlsAcceptor,
+    tls_server: tls::Acceptor,
 }
 
 impl Identity {
@@ -56,7 +56,7 @@ impl Identity {
             verifying: key.verifying_key(),
             static_key,
             tls_client: tls::client_config(key)?,
-            tls_server: TlsAcceptor::from(tls::server_config(key)?),
+            tls_server: tls::Acceptor::new(key)?,
         })))
     }
 
@@ -86,7 +86,7 @@ impl Identity {
         TlsConnector::from(Arc::clone(&self.0.tls_client))
     }
 
-    pub(super) fn tls_acceptor(&self) -> &TlsAcceptor {
+    pub(super) fn tls_acceptor(&self) -> &tls::Acceptor {
         &self.0.tls_server
     }
 }

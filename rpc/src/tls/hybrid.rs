@@ -153,7 +153,8 @@ mod tests {
     use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
     use sealmoot_crypto::signature::SigningKey;
 
-    use super::super::{client_config, server_config};
+    use super::super::verifier::Form;
+    use super::super::{ServerConfigs, client_config};
     use super::*;
 
     const LOW_ORDER: [u8; X25519_BYTES] = [0; X25519_BYTES];
@@ -194,7 +195,7 @@ mod tests {
         let key = || SigningKey::generate().expect("random source");
         (
             (*client_config(&key()).expect("client")).clone(),
-            (*server_config(&key()).expect("server")).clone(),
+            (*ServerConfigs::new(&key()).expect("server").raw).clone(),
         )
     }
 
@@ -215,7 +216,8 @@ mod tests {
     fn classical_server(config: &ServerConfig) -> ServerConfig {
         let key = SigningKey::generate().expect("random source");
         let provider = Arc::new(classical_only(config.crypto_provider()));
-        (*super::super::server_config_with(&key, provider).expect("server")).clone()
+        (*super::super::server_config_with(&key, Form::RawPublicKey, provider).expect("server"))
+            .clone()
     }
 
     #[test]
