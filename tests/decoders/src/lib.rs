@@ -6,6 +6,10 @@
 //! formats, which allow several forms: to the same value). Of a decoder that
 //! authenticates, nothing but what was sealed is accepted.
 //!
+//! Whole sessions are decoders too: their bytes are a program that an attacker on the
+//! wire runs between two honest sides, and accepted is a program after which both
+//! have heard all that the other said, to its close.
+//!
 //! `tests/every_decoder.rs` runs the checks on samples flipped, cut and spliced, on
 //! stable Rust; `tests/fuzz` hands the same checks to a coverage-guided fuzzer.
 //!
@@ -18,6 +22,7 @@
 //! ```
 
 mod crypto;
+mod rpc;
 
 /// What a decoder made of some bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +57,11 @@ pub struct Decoder {
 
 /// Every decoder.
 pub fn all() -> impl Iterator<Item = &'static Decoder> {
-    crypto::FAMILIES.iter().copied().flatten()
+    crypto::FAMILIES
+        .iter()
+        .chain(rpc::FAMILIES)
+        .copied()
+        .flatten()
 }
 
 /// The decoder of this name.
