@@ -130,6 +130,13 @@ impl ServerConfigs {
             takes_raw_keys(hello.server_cert_types()) && takes_raw_keys(hello.client_cert_types());
         Arc::clone(if both { &self.raw } else { &self.certificate })
     }
+
+    /// The configuration for clients that all have raw keys, as ours do, where
+    /// nobody else is expected.
+    #[must_use]
+    pub fn for_raw_keys(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.raw)
+    }
 }
 
 impl fmt::Debug for ServerConfigs {

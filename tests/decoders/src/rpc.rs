@@ -2,6 +2,7 @@
 //! sides with an attacker on the wire.
 
 mod frames;
+mod identities;
 mod noise;
 mod noise_frames;
 mod noise_records;
@@ -17,6 +18,7 @@ use crate::{Decoder, Outcome};
 /// Every decoder of the crate.
 pub(crate) const FAMILIES: &[&[Decoder]] = &[
     frames::ALL,
+    identities::ALL,
     noise_frames::ALL,
     noise_records::ALL,
     noise_session::ALL,

@@ -23,8 +23,10 @@ pub(super) static SERVER: LazyLock<SigningKey> = LazyLock::new(|| signing_key(2)
 /// What this crate's clients and servers run with.
 pub(super) static CLIENT_CONFIG: LazyLock<Arc<ClientConfig>> =
     LazyLock::new(|| tls::client_config(&CLIENT).expect("a good key"));
-pub(super) static SERVER_CONFIG: LazyLock<Arc<ServerConfig>> =
-    LazyLock::new(|| tls::server_config(&SERVER).expect("a good key"));
+pub(super) static SERVER_CONFIG: LazyLock<Arc<ServerConfig>> = LazyLock::new(|| {
+    let configs = tls::ServerConfigs::new(&SERVER).expect("a good key");
+    configs.for_raw_keys()
+});
 
 /// Bytes that a side writes before it trusts, at most: what a stranger can make us send.
 const UNTRUSTED_BYTES_MAX: usize = 4 * 1024;
