@@ -6,15 +6,16 @@
 //!
 //! | Channel | For | Who can read it | A call costs, beside its bytes |
 //! |---|---|---|---|
-//! | [`TlsChannel`] | networks; peers of every language | nobody, later quantum computers included | two passes of a cipher, two system calls a side |
-//! | [`NoiseChannel`] | networks, both ends Sealmoot; fewer bytes, no X.509 anywhere | nobody, the same | the same |
+//! | [`TlsChannel`] | networks; peers of every language | nobody; between two of ours, no later quantum computer | two passes of a cipher, two system calls a side |
+//! | [`NoiseChannel`] | networks, both ends Sealmoot; fewer bytes, no X.509 anywhere | nobody; no later quantum computer, unless both sides switch the hybrid off | the same |
 //! | [`UnixChannel`] | one machine | root, and whoever runs as one of the two users | two system calls a side |
 //! | [`MemoryChannel`] | one process | this process | a copy and a wake |
 //!
 //! What every channel promises:
 //!
 //! - The peer held the private half of [`Channel::peer_key`] when the channel
-//!   was opened, in this channel and not in a recording of another.
+//!   was opened, in this channel and not in a recording of another. (In memory,
+//!   its [`Identity`].)
 //! - Bytes come whole, in order, once, or the channel ends with an error.
 //! - The end of the stream is the peer's own word ([`TlsChannel`],
 //!   [`NoiseChannel`]). Over the other two it also follows from the peer's

@@ -272,6 +272,10 @@ impl Endpoint for ClientEndpoint {
         self.link.lock().multiplexer.ping();
     }
 
+    fn show_life(&mut self) {
+        self.link.lock().multiplexer.show_life();
+    }
+
     fn violated(&mut self, violation: &Violation) {
         let reason = Status::new(
             Code::Internal,

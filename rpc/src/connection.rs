@@ -35,6 +35,9 @@ pub(crate) trait Endpoint {
     /// Asks the peer for a sign of life.
     fn ping(&mut self);
 
+    /// Gives the peer one, unasked.
+    fn show_life(&mut self);
+
     /// The peer broke the protocol: say so, and take nothing further.
     fn violated(&mut self, violation: &Violation);
 
@@ -109,12 +112,16 @@ pub(crate) struct Driver<S, E: Endpoint> {
     phase: Phase,
     wants_input: bool,
     heard: Instant,
-    pinged: bool,
+    /// When the peer was asked for a sign of life, since it was heard last.
+    pinged: Option<Instant>,
+    /// When we last sent anything.
+    spoke: Instant,
     blocked_since: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     timer_at: Instant,
     keepalive_idle: Duration,
     keepalive_timeout: Duration,
+    write_stall: Duration,
     linger: Duration,
     is_lost: bool,
 }
@@ -153,12 +160,14 @@ where
             phase: Phase::Open,
             wants_input: true,
             heard: now,
-            pinged: false,
+            pinged: None,
+            spoke: now,
             blocked_since: None,
             timer: Box::pin(tokio::time::sleep_until(timer_at.into())),
             timer_at,
             keepalive_idle: limits.keepalive_idle,
             keepalive_timeout: limits.keepalive_timeout,
+            write_stall: limits.write_stall,
             linger: limits.linger,
             is_lost: false,
         }
@@ -181,7 +190,7 @@ where
                 Poll::Ready(Ok(_)) => {
                     progress = true;
                     self.heard = now;
-                    self.pinged = false;
+                    self.pinged = None;
                     if let Err(violation) = self.endpoint.receive(&mut self.input, now) {
                         tracing::debug!(%violation, "closing a connection");
                         self.endpoint.violated(&violation);
@@ -206,7 +215,7 @@ where
         if outlook.wants_input && !self.wants_input {
             // Silence is not the peer's while we did not listen.
             self.heard = now;
-            self.pinged = false;
+            self.pinged = None;
             progress = true;
         }
         self.wants_input = outlook.wants_input;
@@ -217,16 +226,16 @@ where
         if progress {
             return Round::Progress;
         }
-        let alive = if !self.wants_input {
-            None
-        } else if self.pinged {
-            Some(self.heard + self.keepalive_idle + self.keepalive_timeout)
-        } else {
-            Some(self.heard + self.keepalive_idle)
+        let alive = match self.pinged {
+            _ if !self.wants_input => None,
+            Some(asked) => Some(asked + self.keepalive_timeout),
+            None => Some(self.heard + self.keepalive_idle),
         };
-        let writable = self
-            .blocked_since
-            .map(|since| since + self.keepalive_timeout);
+        let writable = match self.blocked_since {
+            Some(since) => since + self.write_stall,
+            None => self.spoke + self.keepalive_idle,
+        };
+        let writable = Some(writable);
         let next = [alive, writable, outlook.deadline]
             .into_iter()
             .flatten()
@@ -285,6 +294,9 @@ where
             None
         };
         let outlook = self.endpoint.transmit(output, now, cx.waker());
+        if !self.output.is_empty() {
+            self.spoke = now;
+        }
         match self.poll_write(cx) {
             Poll::Ready(Ok(())) => {
                 self.blocked_since = None;
@@ -329,22 +341,36 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// Pings a silent peer, and says when it has been silent for too long.
+    /// Shows that we are here, pings a silent peer, and says when it has been
+    /// silent for too long.
+    ///
+    /// Life is shown unasked because whoever only receives could be asked too
+    /// late: a ping stands behind all that is on its way, and over a slow link
+    /// that is seconds of it.
     fn silence(&mut self, now: Instant) -> Option<&'static str> {
         if let Some(since) = self.blocked_since
-            && now >= since + self.keepalive_timeout
+            && now >= since + self.write_stall
         {
             return Some("the peer takes no bytes");
         }
-        if !self.wants_input || now < self.heard + self.keepalive_idle {
-            return None;
+        if self.wants_input && now >= self.heard + self.keepalive_idle {
+            // Not from when it was heard: whoever was stopped for a while, and
+            // finds on waking that all was silent, asks before it judges.
+            let asked = *self.pinged.get_or_insert_with(|| {
+                self.endpoint.ping();
+                now
+            });
+            if asked == now {
+                self.spoke = now;
+            } else if now >= asked + self.keepalive_timeout {
+                return Some("the peer has fallen silent");
+            }
         }
-        if !self.pinged {
-            self.pinged = true;
-            self.endpoint.ping();
+        if self.blocked_since.is_none() && now >= self.spoke + self.keepalive_idle {
+            self.spoke = now;
+            self.endpoint.show_life();
         }
-        (now >= self.heard + self.keepalive_idle + self.keepalive_timeout)
-            .then_some("the peer has fallen silent")
+        None
     }
 
     /// Arms the timer. It is moved only to an earlier time; a later one is

@@ -141,7 +141,9 @@ where
     let (header, payload) = receive(stream).await?;
     match header.kind {
         Kind::Hello if header.flags == flags => Ok(Bytes::from(payload)),
-        Kind::Goaway => {
+        // Only from a server that our authorizer has admitted: what a stranger
+        // says first is not the server's refusal, and callers act on those.
+        Kind::Goaway if flags == FLAG_WELCOME => {
             let status =
                 decode_failure(header.code, &payload).map_err(HandshakeError::Violation)?;
             Err(HandshakeError::Refused(Refusal {

@@ -135,7 +135,7 @@ pub mod tls;
 pub use client::Connection;
 pub use connector::{ConfigError, ConnectError, Connector};
 pub use limits::Limits;
-pub use link::Link;
+pub use link::{DialError, Link};
 pub use listening::Door;
 pub use peer::{Authorizer, Candidate, ChannelBinding, Peer, Refusal};
 pub use server::{Server, ServerBuilder, ServerHandle};

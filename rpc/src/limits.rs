@@ -43,9 +43,16 @@ pub(crate) const SOCKET_UNSENT_BYTES: u32 = 128 * 1024;
 /// What a memory channel holds in each direction before its writer waits.
 pub const MEMORY_CHANNEL_BYTES: usize = 64 * 1024;
 
-/// What a Noise channel reads at once, to begin with; longer records make it
-/// more, up to two of the longest.
-pub(crate) const NOISE_INPUT_BYTES: usize = 16 * 1024;
+/// What a Noise channel reads at once before its peer has sent that much: more
+/// than lawful peers send until they are authorized.
+pub(crate) const NOISE_INPUT_BYTES_FIRST: usize = 2 * 1024;
+
+/// What it reads at once from then on: two of the longest records. Never more.
+pub(crate) const NOISE_INPUT_BYTES: usize = 2 * noise::STREAM_RECORD_FRAME_BYTES_MAX;
+
+/// What a Noise channel seals before it writes; as much again may wait for the
+/// socket.
+pub(crate) const NOISE_OUTPUT_BYTES: usize = 64 * 1024;
 
 /// Connections over memory that wait for a server's attention, at most.
 pub(crate) const MEMORY_BACKLOG: usize = 128;
@@ -66,6 +73,13 @@ pub(crate) const LINK_RETRY_FIRST: Duration = Duration::from_millis(20);
 /// How long it rests at most: what a partition's end may go unnoticed, beside
 /// the second after which a lost SYN is sent again.
 pub(crate) const LINK_RETRY_MAX: Duration = Duration::from_millis(200);
+
+/// How long it rests at most while one side refuses the other.
+pub(crate) const LINK_REFUSED_RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// How long a connection must have stood before its end is followed by the
+/// shortest rest again.
+pub(crate) const LINK_STANDS: Duration = Duration::from_secs(2);
 
 /// The longest duration taken anywhere, so that no sum of times overflows.
 pub(crate) const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -89,6 +103,15 @@ pub mod noise {
     /// Payload bytes of one transport message, at most. Part of the wire format:
     /// each fragment but a payload's last has exactly this many.
     pub const FRAGMENT_BYTES_MAX: usize = MESSAGE_BYTES_MAX - TAG_BYTES - FLAGS_BYTES;
+
+    /// Bytes of the stream that one record of a
+    /// [`NoiseChannel`](crate::channel::NoiseChannel) carries, at most; as in
+    /// TLS. Part of its wire format.
+    pub const STREAM_RECORD_BYTES_MAX: usize = 16 * 1024;
+
+    /// The same with all that stands around them.
+    pub const STREAM_RECORD_FRAME_BYTES_MAX: usize =
+        PREFIX_BYTES + FLAGS_BYTES + STREAM_RECORD_BYTES_MAX + TAG_BYTES;
 
     /// The longest frame of any handshake: the first of IK with the hybrid.
     pub const HANDSHAKE_FRAME_BYTES_MAX: usize = 1322;
@@ -146,13 +169,18 @@ pub struct Limits {
     pub calls_in_flight_max: usize,
     /// The longest that a handler may run, whatever the caller asked for.
     pub call_duration_max: Duration,
-    /// Silence after which a ping is sent.
+    /// Silence after which a ping is sent; and how long we are silent ourselves
+    /// before we show, unasked, that we are here.
     pub keepalive_idle: Duration,
-    /// Further silence after which the connection is dead. Also how long a
-    /// write may make no progress. Together with [`Limits::keepalive_idle`] it
-    /// bounds how long behind a partition's end a [`Link`](crate::Link) resumes:
-    /// TCP alone doubles its pauses while nothing comes back.
+    /// How long the peer may take to answer a ping before the connection is
+    /// dead. Together with [`Limits::keepalive_idle`] it bounds how long behind
+    /// a partition's end a [`Link`](crate::Link) resumes: TCP alone doubles its
+    /// pauses while nothing comes back.
     pub keepalive_timeout: Duration,
+    /// How long a write may make no progress while the peer still shows that it
+    /// is there. On a slow link the system takes more only when a good part of
+    /// what it holds is gone.
+    pub write_stall: Duration,
     /// Bytes that this side sends over a Noise channel under one key, at most
     /// [`noise::REKEY_BYTES_MAX`]: what a stolen key opens.
     pub noise_rekey_bytes: u64,
@@ -179,7 +207,8 @@ impl Default for Limits {
             calls_in_flight_max: 1024,
             call_duration_max: Duration::from_secs(300),
             keepalive_idle: Duration::from_secs(1),
-            keepalive_timeout: Duration::from_secs(1),
+            keepalive_timeout: Duration::from_millis(1_500),
+            write_stall: Duration::from_secs(10),
             noise_rekey_bytes: noise::REKEY_BYTES,
             noise_rekey_age: noise::REKEY_AGE,
             linger: Duration::from_millis(500),
@@ -210,6 +239,7 @@ impl Limits {
             (self.call_duration_max, "call_duration_max is zero"),
             (self.keepalive_idle, "keepalive_idle is zero"),
             (self.keepalive_timeout, "keepalive_timeout is zero"),
+            (self.write_stall, "write_stall is zero"),
             (self.noise_rekey_age, "noise_rekey_age is zero"),
         ];
         if self.noise_rekey_bytes == 0 {
@@ -222,6 +252,7 @@ impl Limits {
             self.call_duration_max,
             self.keepalive_idle,
             self.keepalive_timeout,
+            self.write_stall,
             self.noise_rekey_age,
             self.linger,
         ];

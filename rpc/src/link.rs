@@ -14,9 +14,11 @@ use std::time::Duration;
 use sealmoot_crypto::secret::SecretArray;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::client::Connection;
-use crate::limits::{LINK_RETRY_FIRST, LINK_RETRY_MAX};
+use crate::connector::ConnectError;
+use crate::limits::{LINK_REFUSED_RETRY_MAX, LINK_RETRY_FIRST, LINK_RETRY_MAX, LINK_STANDS};
 
 /// One connection to one place, kept up in the background for as long as this
 /// is not dropped. Calls in flight when a connection ends fail as they would
@@ -24,6 +26,26 @@ use crate::limits::{LINK_RETRY_FIRST, LINK_RETRY_MAX};
 pub struct Link {
     shared: Arc<Shared>,
     task: JoinHandle<()>,
+}
+
+/// Why a [`Link`] could not be made this time, in a few words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DialError {
+    /// Nobody answered, or something broke: it is tried again very soon.
+    Failed(String),
+    /// One side does not want the other. That may change, but not at once, so
+    /// it is tried again ever less often.
+    Refused(String),
+}
+
+impl From<ConnectError> for DialError {
+    fn from(error: ConnectError) -> Self {
+        let cause = error.cause();
+        match error {
+            ConnectError::Untrusted(_) | ConnectError::Refused(_) => Self::Refused(cause),
+            _ => Self::Failed(cause),
+        }
+    }
 }
 
 struct Shared {
@@ -41,12 +63,11 @@ impl Link {
     /// Keeps up what `dial` opens, on the current tokio runtime.
     ///
     /// An attempt of `dial` should not outlast two seconds: a lost SYN is sent
-    /// again after one second, then only after two more. Its error is the cause
-    /// in a few words.
+    /// again after one second, then only after two more.
     pub fn start<D, A>(dial: D) -> Self
     where
         D: Fn() -> A + Send + 'static,
-        A: Future<Output = Result<Connection, String>> + Send + 'static,
+        A: Future<Output = Result<Connection, DialError>> + Send + 'static,
     {
         let shared = Arc::new(Shared {
             state: Mutex::new(State::Down("not connected yet".to_owned())),
@@ -86,22 +107,32 @@ const LOST: &str = "connection lost";
 async fn keep_up<D, A>(dial: D, shared: Arc<Shared>)
 where
     D: Fn() -> A,
-    A: Future<Output = Result<Connection, String>>,
+    A: Future<Output = Result<Connection, DialError>>,
 {
     let mut pause = LINK_RETRY_FIRST;
     loop {
+        let mut pause_max = LINK_RETRY_MAX;
         match dial().await {
             Ok(connection) => {
-                pause = LINK_RETRY_FIRST;
+                let since = Instant::now();
                 shared.set(State::Up(connection.clone()));
                 connection.closed().await;
+                // A server that lets us in and throws us out would else be
+                // asked fifty times a second.
+                if since.elapsed() >= LINK_STANDS {
+                    pause = LINK_RETRY_FIRST;
+                }
                 tracing::info!(peer = %connection.peer().origin(), "connection lost");
                 shared.set(State::Down(LOST.to_owned()));
             }
-            Err(cause) => shared.set(State::Down(cause)),
+            Err(DialError::Failed(cause)) => shared.set(State::Down(cause)),
+            Err(DialError::Refused(cause)) => {
+                shared.set(State::Down(cause));
+                pause_max = LINK_REFUSED_RETRY_MAX;
+            }
         }
         tokio::time::sleep(jittered(pause)).await;
-        pause = (pause * 2).min(LINK_RETRY_MAX);
+        pause = (pause * 2).min(pause_max);
     }
 }
 

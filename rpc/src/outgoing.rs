@@ -89,6 +89,12 @@ impl Outgoing {
         self.pong = Some(token);
     }
 
+    /// Tells the peer that we are here, without being asked: what it sends us
+    /// may stand so deep in buffers that a ping comes too late.
+    pub(crate) fn show_life(&mut self) {
+        self.pong.get_or_insert([0; PING_BYTES]);
+    }
+
     /// Takes back what has not left of a bulk message.
     pub(crate) fn withdraw(&mut self, call: u32) -> Withdrawn {
         let Some(index) = self.bulk.iter().position(|bulk| bulk.call == call) else {

@@ -225,6 +225,10 @@ impl Endpoint for ServerEndpoint {
         self.link.lock().multiplexer.ping();
     }
 
+    fn show_life(&mut self) {
+        self.link.lock().multiplexer.show_life();
+    }
+
     fn violated(&mut self, violation: &Violation) {
         let reason = Status::new(
             Code::InvalidArgument,
@@ -238,7 +242,9 @@ impl Endpoint for ServerEndpoint {
         abort_all(spawned);
     }
 
-    fn lost(&mut self, _reason: &Status) {
+    fn lost(&mut self, reason: &Status) {
+        let (key_id, why) = (self.peer.key_id(), reason.message());
+        tracing::debug!(%key_id, why, "a connection is over");
         let mut state = self.link.lock();
         let spawned = std::mem::take(&mut state.spawned);
         drop(state);

@@ -16,10 +16,9 @@ pub(crate) fn tune(stream: &TcpStream, limits: &Limits) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
         let socket = SockRef::from(stream);
-        let patience = limits
-            .keepalive_idle
-            .saturating_add(limits.keepalive_timeout);
-        socket.set_tcp_user_timeout(Some(patience))?;
+        // Not the heartbeats' two seconds: the system counts a full window on
+        // the other side as silence too.
+        socket.set_tcp_user_timeout(Some(limits.write_stall))?;
         socket.set_tcp_notsent_lowat(SOCKET_UNSENT_BYTES)?;
     }
     Ok(())

@@ -244,15 +244,19 @@ async fn a_server_that_breaks_the_protocol_is_left() {
 }
 
 #[tokio::test]
-async fn a_server_may_refuse_before_its_hello() {
-    let status = Status::new(Code::Unavailable, Execution::NotStarted, "full");
-    let goaway = frame(Kind::Goaway, 0, 13, &encode_failure(&status));
+async fn a_strangers_refusal_is_not_believed() {
+    // Whoever answers at an address has a key of its own; what it says before
+    // our authorizer has admitted it is not what the server says.
+    let mut refused = Status::new(Code::Unauthenticated, Execution::NotStarted, "go away");
+    refused = refused.with_details(sealmoot_rpc::bytes::Bytes::from_static(b"log in elsewhere"));
+    let goaway = frame(Kind::Goaway, 0, 16, &encode_failure(&refused));
     let (address, _server) = greet(goaway, &[ALPN]).await;
     let error = connector(Limits::default())
         .connect(&address, PATIENCE)
         .await
-        .expect_err("refused");
-    assert_eq!(error.cause(), "refused: full");
+        .expect_err("unlawful");
+    assert!(matches!(error, ConnectError::Protocol { .. }), "{error}");
+    assert!(!error.to_string().contains("elsewhere"));
 }
 
 #[tokio::test]

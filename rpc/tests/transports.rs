@@ -35,7 +35,7 @@ impl Everywhere {
             )
             .unix(
                 UnixListener::bind(socket).expect("a socket"),
-                AllowedUsers::own().expect("the system tells"),
+                AllowedUsers::own(),
             )
             .start()
             .expect("sound configuration");
@@ -66,7 +66,7 @@ impl Everywhere {
                     .await
             }
             Transport::Unix => {
-                let users = AllowedUsers::own().expect("the system tells");
+                let users = AllowedUsers::own();
                 let path = self.directory.path().join("socket");
                 connector.connect_unix(&path, &users, PATIENCE).await
             }

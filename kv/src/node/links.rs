@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealmoot_authn::roster::Member;
-use sealmoot_rpc::{Connection, Connector, Link};
+use sealmoot_rpc::{Connection, Connector, DialError, Link};
 use tracing::{debug, info, warn};
 
 use crate::message::{Reply, Request};
@@ -137,14 +137,12 @@ fn keep_connected(member: &Member, connector: &Connector) -> Link {
             let connection = connector
                 .connect(&member.address, CONNECT_TIMEOUT)
                 .await
-                .map_err(|error| {
-                    debug!(peer = %name, %error, "no connection");
-                    error.cause()
-                })?;
+                .inspect_err(|error| debug!(peer = %name, %error, "no connection"))?;
             if *connection.peer().key() != member.key {
                 warn!(peer = %name, "another node answers at its address");
                 connection.close();
-                return Err("another node answers at its address".to_owned());
+                let cause = "another node answers at its address".to_owned();
+                return Err(DialError::Refused(cause));
             }
             info!(peer = %name, "connected");
             Ok(connection)

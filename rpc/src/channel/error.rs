@@ -20,6 +20,13 @@ pub enum ChannelError {
     /// The peer speaks something else.
     #[error("the peer does not speak sealmoot/1")]
     NotSealmoot,
+    /// The server hung up at our first Noise message, as it does without a word
+    /// on whatever it does not take.
+    #[error(
+        "the server hung up at the first Noise message: it holds another key, \
+         does not take {0}, speaks something else or has no room"
+    )]
+    NotAccepted(noise::Suite),
     /// The Noise handshake failed.
     #[error("Noise: {0}")]
     Noise(#[from] noise::HandshakeError),

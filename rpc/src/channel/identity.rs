@@ -13,8 +13,8 @@ use crate::tls;
 
 /// One Ed25519 key, ready to be proved on every transport.
 ///
-/// Clones share it; it is wiped with the last of them. (The copy that rustls
-/// signs with belongs to ring, which does not wipe.)
+/// Clones share it; it is wiped with the last of them. (The copies that rustls
+/// signs with belong to ring, which does not wipe.)
 #[derive(Clone)]
 pub struct Identity(Arc<Inner>);
 
@@ -27,9 +27,9 @@ struct Inner {
 }
 
 impl Identity {
-    /// With a throwaway X25519 key for Noise. That suffices for whoever opens
-    /// channels, and hides from a recording of IK which client it was. Whoever
-    /// is to be found by IK or KK needs one that lasts:
+    /// With a throwaway X25519 key for Noise, as old as this identity. That
+    /// suffices for whoever opens channels, and hides from a recording of IK
+    /// which client it was. Whoever is to be found by IK or KK needs one that lasts:
     /// [`Identity::with_static_key`].
     ///
     /// # Errors

@@ -51,9 +51,6 @@ pub enum IntroductionRefused {
     /// Not signed by that key, for this channel, in that role.
     #[error("the peer did not prove that it holds its key")]
     Signature,
-    /// The peer shows our own key: our bytes came back to us.
-    #[error("the other side is this side")]
-    OwnKey,
 }
 
 /// The signed bytes, made and judged without I/O.
@@ -87,7 +84,6 @@ impl Introduction {
         transport: Transport,
         role: Role,
         binding: &ChannelBinding,
-        own: &VerifyingKey,
     ) -> Result<VerifyingKey, IntroductionRefused> {
         let (version, rest) = (bytes[0], &bytes[1..]);
         if version != VERSION {
@@ -100,9 +96,6 @@ impl Introduction {
             .try_into()
             .expect("an introduction ends with a signature");
         let key = VerifyingKey::from_bytes(key).map_err(|_| IntroductionRefused::Key)?;
-        if key == *own {
-            return Err(IntroductionRefused::OwnKey);
-        }
         key.verify(
             DOMAIN,
             &signed(transport, role, binding),
@@ -147,8 +140,7 @@ mod tests {
     }
 
     fn judge(bytes: &[u8; INTRODUCTION_BYTES]) -> Result<VerifyingKey, IntroductionRefused> {
-        let own = key(2).verifying_key();
-        Introduction::verify(bytes, Transport::Noise, Role::Client, &BINDING, &own)
+        Introduction::verify(bytes, Transport::Noise, Role::Client, &BINDING)
     }
 
     #[test]
@@ -159,27 +151,13 @@ mod tests {
     #[test]
     fn another_channel_role_or_transport_is_not() {
         let bytes = introduction();
-        let own = key(2).verifying_key();
         let refused = Err(IntroductionRefused::Signature);
         let other = ChannelBinding::from_bytes([8; 32]);
         let verify =
-            |transport, role, binding| Introduction::verify(&bytes, transport, role, binding, &own);
+            |transport, role, binding| Introduction::verify(&bytes, transport, role, binding);
         assert_eq!(verify(Transport::Noise, Role::Client, &other), refused);
         assert_eq!(verify(Transport::Noise, Role::Server, &BINDING), refused);
         assert_eq!(verify(Transport::Unix, Role::Client, &BINDING), refused);
-    }
-
-    #[test]
-    fn our_own_key_is_not() {
-        let own = key(1).verifying_key();
-        let judged = Introduction::verify(
-            &introduction(),
-            Transport::Noise,
-            Role::Client,
-            &BINDING,
-            &own,
-        );
-        assert_eq!(judged, Err(IntroductionRefused::OwnKey));
     }
 
     #[test]

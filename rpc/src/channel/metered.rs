@@ -41,10 +41,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
                 "too many bytes before authentication",
             )));
         }
-        let filled_before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        let read = buf.filled().len() - filled_before;
-        self.bytes_left = Some(bytes_left.saturating_sub(read));
+        let wanted = buf.remaining().min(bytes_left);
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(wanted));
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut part))?;
+        let read = part.filled().len();
+        buf.advance(read);
+        self.bytes_left = Some(bytes_left - read);
         Poll::Ready(Ok(()))
     }
 }

@@ -4,8 +4,11 @@
 //! it is known by, signed over the handshake hash; a stolen X25519 key alone
 //! impersonates nobody. The server's introduction leaves with its last
 //! handshake frame where it has the last word (IK, KK), so it costs no flight.
-//! Then records carry the stream, as many bytes each as were written at once.
+//! Then records carry the stream, as many bytes each as were written at once and
+//! at most 16 KiB: what a peer can make us keep of a record is bounded by that,
+//! also before it is authorized.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -18,17 +21,18 @@ use super::error::ChannelError;
 use super::introduction::{INTRODUCTION_BYTES, Introduction, Role};
 use super::metered::Metered;
 use super::{Channel, Identity, Origin, Transport};
-use crate::limits::noise::{FLAGS_BYTES, FRAGMENT_BYTES_MAX, MESSAGE_BYTES_MAX, PREFIX_BYTES};
-use crate::limits::{Limits, NOISE_INPUT_BYTES};
+use crate::limits::noise::{
+    FLAGS_BYTES, PREFIX_BYTES, STREAM_RECORD_BYTES_MAX, STREAM_RECORD_FRAME_BYTES_MAX,
+};
+use crate::limits::{Limits, NOISE_INPUT_BYTES, NOISE_INPUT_BYTES_FIRST, NOISE_OUTPUT_BYTES};
 use crate::noise::{
-    Acceptance, Answered, Event, HandshakeRandomness, Initiator, Options, ReceiveHalf, Responder,
-    SendHalf, Target, TransportSettings, handshake_frame_bytes,
+    Acceptance, Answered, Event, HandshakeRandomness, Initiator, Options, ReceiveError,
+    ReceiveHalf, Responder, SendHalf, Target, TransportSettings, handshake_frame_bytes,
 };
 use crate::peer::ChannelBinding;
 
 /// Noise over `S`, in which both sides proved an X25519 key and, by a signature
 /// over the handshake, an Ed25519 key.
-#[derive(Debug)]
 pub struct NoiseChannel<S> {
     stream: Metered<S>,
     sending: Sending,
@@ -39,7 +43,6 @@ pub struct NoiseChannel<S> {
 }
 
 /// Payloads on their way out.
-#[derive(Debug)]
 struct Sending {
     /// Gone once the close is sealed.
     half: Option<SendHalf>,
@@ -47,10 +50,10 @@ struct Sending {
     written: usize,
 }
 
-/// Bytes that have come in.
-#[derive(Debug)]
+/// Bytes that have come in, and plaintext: never shown by `Debug`.
 struct Receiving {
     half: ReceiveHalf,
+    /// Room for the longest record and then some, once anything has come.
     buffer: Vec<u8>,
     /// Records not taken yet: `start..end`.
     start: usize,
@@ -88,8 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NoiseChannel<S> {
             HandshakeRandomness::generate()?,
         )?;
         write(&mut stream, &first).await?;
-        let mut answer = vec![0; initiator.answer_bytes()];
-        read(&mut stream, &mut answer).await?;
+        let answer = hear_answer(&mut stream, &initiator).await?;
         let (transport, third) = initiator.finish(&answer, now())?;
         if let Some(third) = third {
             write(&mut stream, &third).await?;
@@ -97,8 +99,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NoiseChannel<S> {
         let binding = transport.channel_binding();
         let (send, receive) = transport.split();
         let mut channel = Self::opened(stream, send, receive, identity.key(), binding, origin);
-        // Who is there, before we say who we are.
-        channel.hear_introduction(identity, Role::Server).await?;
+        // The server first: whoever has not even a key learns nothing of ours.
+        channel.hear_introduction(Role::Server).await?;
         channel.introduce(identity, Role::Client).await?;
         Ok(channel)
     }
@@ -123,8 +125,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NoiseChannel<S> {
         let mut stream = Metered::new(stream, limits.unauthenticated_bytes_max);
         let mut prefix = [0; PREFIX_BYTES];
         read(&mut stream, &mut prefix).await?;
-        // Before a byte is reserved for it.
-        let mut first = vec![0; handshake_frame_bytes(prefix)?];
+        // Before a byte is reserved for it. Other protocols begin with greater
+        // numbers: TLS with 0x1603.
+        let bytes = handshake_frame_bytes(prefix).map_err(|_| ChannelError::NotSealmoot)?;
+        let mut first = vec![0; bytes];
         first[..PREFIX_BYTES].copy_from_slice(&prefix);
         read(&mut stream, &mut first[PREFIX_BYTES..]).await?;
         let (answered, answer) =
@@ -143,8 +147,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NoiseChannel<S> {
         let mut channel = Self::opened(stream, send, receive, identity.key(), binding, origin);
         channel.sending.records = unsent;
         channel.introduce(identity, Role::Server).await?;
-        channel.hear_introduction(identity, Role::Client).await?;
+        channel.hear_introduction(Role::Client).await?;
         Ok(channel)
+    }
+
+    /// The stream below, for tests that break its rules.
+    #[cfg(test)]
+    pub(super) fn into_stream(self) -> Metered<S> {
+        self.stream
     }
 
     fn opened(
@@ -183,17 +193,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NoiseChannel<S> {
         self.flush().await.map_err(ChannelError::Io)
     }
 
-    async fn hear_introduction(
-        &mut self,
-        identity: &Identity,
-        role: Role,
-    ) -> Result<(), ChannelError> {
+    async fn hear_introduction(&mut self, role: Role) -> Result<(), ChannelError> {
         let mut bytes = [0; INTRODUCTION_BYTES];
         self.read_exact(&mut bytes)
             .await
             .map_err(ChannelError::Io)?;
-        let (transport, binding) = (Transport::Noise, &self.binding);
-        self.peer_key = Introduction::verify(&bytes, transport, role, binding, &identity.key())?;
+        self.peer_key = Introduction::verify(&bytes, Transport::Noise, role, &self.binding)?;
         Ok(())
     }
 }
@@ -201,6 +206,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> NoiseChannel<S> {
 async fn write<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> Result<(), ChannelError> {
     stream.write_all(bytes).await.map_err(ChannelError::Io)?;
     stream.flush().await.map_err(ChannelError::Io)
+}
+
+/// Reads the length alone first, so that something else that says less than an
+/// answer and waits is known for that.
+async fn hear_answer<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    initiator: &Initiator,
+) -> Result<Vec<u8>, ChannelError> {
+    let mut answer = vec![0; initiator.answer_bytes()];
+    let (prefix, rest) = answer
+        .split_first_chunk_mut::<PREFIX_BYTES>()
+        .expect("an answer is longer than its length");
+    read(stream, prefix).await.map_err(|error| match error {
+        ChannelError::Io(_) => ChannelError::NotAccepted(initiator.suite()),
+        other => other,
+    })?;
+    if handshake_frame_bytes(*prefix) != Ok(PREFIX_BYTES + rest.len()) {
+        return Err(ChannelError::NotSealmoot);
+    }
+    read(stream, rest).await?;
+    Ok(answer)
 }
 
 async fn read<S: AsyncRead + Unpin>(stream: &mut S, bytes: &mut [u8]) -> Result<(), ChannelError> {
@@ -237,22 +263,23 @@ impl Receiving {
     /// Takes the next record that is whole. `None` when there is none.
     fn take_record(&mut self) -> io::Result<Option<()>> {
         let record = &mut self.buffer[self.start..self.end];
-        let received = self
-            .half
-            .receive(record)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let received = self.half.receive(record).map_err(invalid)?;
         match received.event {
             Event::Incomplete { needed } => {
-                self.make_room(needed);
+                // By its length alone, before more of it is read.
+                if needed > STREAM_RECORD_FRAME_BYTES_MAX {
+                    return Err(invalid(ReceiveError::PayloadTooLong));
+                }
+                self.make_room();
                 return Ok(None);
             }
             Event::Payload(payload) => {
-                // Decrypted in place: fragments are not gathered here.
+                // Decrypted in place: nothing is gathered from fragments here.
                 self.plain_start = self.start + PREFIX_BYTES + FLAGS_BYTES;
                 self.plain_end = self.plain_start + payload.len();
                 self.start += received.consumed;
             }
-            Event::Fragment => self.start += received.consumed,
+            Event::Fragment => return Err(invalid(ReceiveError::PayloadTooLong)),
             Event::Closed => {
                 self.start += received.consumed;
                 self.is_closed = true;
@@ -261,19 +288,36 @@ impl Receiving {
         Ok(Some(()))
     }
 
-    /// Room for a record of `needed` bytes and for what may come with it. What
-    /// is reserved grows with what has come: a length alone reserves nothing
-    /// beyond the first step.
-    fn make_room(&mut self, needed: usize) {
+    /// Room for the rest of a record. Runs only when no plaintext is left.
+    fn make_room(&mut self) {
+        debug_assert_eq!(self.plain_start, self.plain_end);
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
         self.start = 0;
-        if self.end == self.buffer.len() || self.buffer.is_empty() {
-            let doubled = (2 * self.buffer.len()).max(NOISE_INPUT_BYTES);
-            let bytes_max = 2 * (PREFIX_BYTES + MESSAGE_BYTES_MAX);
-            debug_assert!(needed <= bytes_max);
-            self.buffer.resize(doubled.min(bytes_max), 0);
+        // What has not been authorized yet sends a few hundred bytes; whoever
+        // fills the first step gets the second, and there is no third.
+        if self.end == self.buffer.len() {
+            let bytes = if self.buffer.is_empty() {
+                NOISE_INPUT_BYTES_FIRST
+            } else {
+                NOISE_INPUT_BYTES
+            };
+            self.buffer.resize(bytes, 0);
         }
+    }
+}
+
+fn invalid(error: ReceiveError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+impl<S> fmt::Debug for NoiseChannel<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("NoiseChannel")
+            .field("peer_key", &self.peer_key)
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
     }
 }
 
@@ -347,8 +391,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for NoiseChannel<S> {
         let Self {
             stream, sending, ..
         } = &mut *self;
-        // What waits here is memory of ours: one record, and what it came behind.
-        if sending.records.len() > MESSAGE_BYTES_MAX {
+        // What waits here is memory of ours.
+        if sending.records.len() >= NOISE_OUTPUT_BYTES {
             ready!(sending.poll_drain(stream, cx))?;
         }
         let Some(half) = &mut sending.half else {
@@ -357,9 +401,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for NoiseChannel<S> {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let taken = buf.len().min(FRAGMENT_BYTES_MAX);
-        half.seal(&buf[..taken], now(), &mut sending.records)
-            .map_err(io::Error::other)?;
+        // As many records as go out in one write.
+        let taken = buf.len().min(NOISE_OUTPUT_BYTES);
+        let now = now();
+        for record in buf[..taken].chunks(STREAM_RECORD_BYTES_MAX) {
+            half.seal(record, now, &mut sending.records)
+                .map_err(io::Error::other)?;
+        }
         match sending.poll_drain(stream, cx) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             // What is sealed is ours to send, now or when there is room.

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
 use crate::limits::Limits;
-use crate::noise::{Acceptance, Options, StaticKey, Target};
+use crate::noise::{Acceptance, Options, Target};
 
 const ORIGIN: Origin = Origin::Network(SocketAddr::new(
     std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
@@ -51,7 +51,7 @@ async fn tls_pair(
 async fn unix_pair(client: &Identity, server: &Identity) -> (UnixChannel, UnixChannel) {
     let (near, far) = tokio::net::UnixStream::pair().expect("sockets");
     let limits = Limits::default();
-    let users = AllowedUsers::own().expect("the system tells");
+    let users = AllowedUsers::own();
     let (near, far) = tokio::join!(
         UnixChannel::connect(client, near, &users, &limits),
         UnixChannel::accept(server, far, &users, &limits),
@@ -210,7 +210,10 @@ async fn a_responder_with_another_key_is_refused_before_we_say_who_we_are() {
         NoiseChannel::connect(&client, &target, &options, near, ORIGIN, &limits),
         NoiseChannel::accept(&server, &acceptance, far, ORIGIN, &limits),
     );
-    assert!(matches!(near, Err(ChannelError::Io(_))), "{near:?}");
+    assert!(
+        matches!(near, Err(ChannelError::NotAccepted(_))),
+        "{near:?}"
+    );
     assert!(
         matches!(
             far,
@@ -237,33 +240,6 @@ async fn a_stolen_static_key_does_not_make_its_thief_the_server() {
 }
 
 #[tokio::test]
-async fn our_own_key_at_the_other_end_is_refused() {
-    let key = SigningKey::generate().expect("random source");
-    let one = Identity::new(&key).expect("a sound key");
-    let two = Identity::with_static_key(&key, Arc::new(StaticKey::generate().expect("random")))
-        .expect("a sound key");
-    let (near, far) = duplex(1 << 20);
-    let limits = Limits::default();
-    let acceptance = Acceptance::default();
-    let target = Target::Ik {
-        responder: two.static_key().public(),
-    };
-    let options = Options::default();
-    let (near, far) = tokio::join!(
-        NoiseChannel::connect(&one, &target, &options, near, ORIGIN, &limits),
-        NoiseChannel::accept(&two, &acceptance, far, ORIGIN, &limits),
-    );
-    assert!(
-        matches!(
-            near,
-            Err(ChannelError::Introduction(IntroductionRefused::OwnKey))
-        ),
-        "{near:?}"
-    );
-    assert!(far.is_err());
-}
-
-#[tokio::test]
 async fn a_process_of_another_user_is_refused_on_both_sides() {
     let (client, server) = (identity(), identity());
     let limits = Limits::default();
@@ -285,7 +261,7 @@ async fn a_process_of_another_user_is_refused_on_both_sides() {
 async fn what_is_said_on_a_unix_socket_cannot_be_replayed_or_reflected() {
     let server = identity();
     let limits = Limits::default();
-    let users = AllowedUsers::own().expect("the system tells");
+    let users = AllowedUsers::own();
 
     // A recording of a client, played to the same server again.
     let client = identity();
@@ -340,7 +316,64 @@ async fn what_is_said_on_a_unix_socket_cannot_be_replayed_or_reflected() {
     let (reflected, _mirror) =
         tokio::join!(UnixChannel::accept(&server, far, &users, &limits), reflect);
     assert!(
-        refused(&reflected, IntroductionRefused::OwnKey),
+        refused(&reflected, IntroductionRefused::Signature),
         "{reflected:?}"
     );
+}
+
+#[tokio::test]
+async fn what_is_in_a_channel_is_not_shown_by_debug() {
+    let (client, server) = (identity(), identity());
+    let responder = server.static_key().public();
+    let limits = Limits::default();
+    let (mut near, mut far) = noise_pair(&client, &server, Target::Ik { responder }, &limits).await;
+    near.write_all(b"a secret of some length")
+        .await
+        .expect("open");
+    near.flush().await.expect("open");
+    let mut part = [0; 3];
+    far.read_exact(&mut part).await.expect("open");
+    let (mut inside, other) = MemoryChannel::pair(&client, &server).expect("random source");
+    inside
+        .write_all(b"a secret of some length")
+        .await
+        .expect("open");
+    for shown in [
+        format!("{far:?}"),
+        format!("{near:?}"),
+        format!("{other:?}"),
+    ] {
+        // As text, or as the numbers of "secret".
+        assert!(!shown.contains("secret"), "{shown}");
+        assert!(!shown.contains("115, 101, 99, 114, 101, 116"), "{shown}");
+        assert!(shown.contains("peer_key"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_longer_than_a_streams_is_refused_by_its_length() {
+    let (client, server) = (identity(), identity());
+    let limits = Limits::default();
+    let (near, far) = duplex(1 << 20);
+    let target = Target::Ik {
+        responder: server.static_key().public(),
+    };
+    let (options, acceptance) = (Options::default(), Acceptance::default());
+    let hostile = async {
+        let channel =
+            NoiseChannel::connect(&client, &target, &options, near, ORIGIN, &limits).await;
+        let mut stream = channel.expect("agreed").into_stream();
+        let length = u16::try_from(crate::limits::noise::STREAM_RECORD_FRAME_BYTES_MAX - 1);
+        let prefix = length.expect("short").to_be_bytes();
+        stream.write_all(&prefix).await.expect("open");
+        stream
+    };
+    let honest = async {
+        let channel = NoiseChannel::accept(&server, &acceptance, far, ORIGIN, &limits).await;
+        let mut channel = channel.expect("agreed");
+        channel.read_u8().await.expect_err("too long")
+    };
+    let (_stream, error) = tokio::join!(hostile, honest);
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+    assert_eq!(error.to_string(), "a payload is longer than allowed");
 }

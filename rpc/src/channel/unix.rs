@@ -12,11 +12,15 @@
 //! server <-  introduction                     97 bytes
 //! client ->  introduction                     97 bytes
 //!
-//! binding = SHA-256("sealmoot unix channel 1" || client's 36 || server's 36)
+//! binding = SHA-256("sealmoot unix channel 1" || client's 36 || server's 36
+//!                   || client's user u32 || server's user u32)
 //! ```
 //!
-//! A process of an allowed user that stands between the two can pass all this
-//! on and read along; it could as well trace either of them.
+//! Each side puts in its own user and the kernel's word for the other's, so a
+//! process of a third user, allowed or not, cannot stand between the two and
+//! pass this on. One of either's own user can, and read along; it could as well
+//! trace that side. Two sides in user namespaces that number users differently
+//! do not agree and get no channel.
 
 use std::io;
 use std::pin::Pin;
@@ -48,14 +52,9 @@ pub struct AllowedUsers(Vec<u32>);
 
 impl AllowedUsers {
     /// The user of this process, and root, who can become that user.
-    ///
-    /// # Errors
-    /// When the system does not tell who we are.
-    pub fn own() -> io::Result<Self> {
-        let (near, _far) = std::os::unix::net::UnixStream::pair()?;
-        near.set_nonblocking(true)?;
-        let own = UnixStream::from_std(near)?.peer_cred()?.uid();
-        Ok(Self(vec![0, own]))
+    #[must_use]
+    pub fn own() -> Self {
+        Self(vec![0, own_user()])
     }
 
     /// These and no others, by number.
@@ -97,9 +96,9 @@ impl UnixChannel {
         let own = greeting()?;
         write(&mut stream, &own).await?;
         let theirs = hear_greeting(&mut stream).await?;
-        let binding = binding(&own, &theirs);
-        // Who is there, before we say who we are.
-        let peer_key = hear_introduction(&mut stream, identity, Role::Server, &binding).await?;
+        let binding = binding((&own, own_user()), (&theirs, credentials.user));
+        // The server first: whoever has not even a key learns nothing of ours.
+        let peer_key = hear_introduction(&mut stream, Role::Server, &binding).await?;
         introduce(&mut stream, identity, Role::Client, &binding).await?;
         Ok(Self {
             stream,
@@ -123,11 +122,11 @@ impl UnixChannel {
         let mut stream = Metered::new(stream, limits.unauthenticated_bytes_max);
         let theirs = hear_greeting(&mut stream).await?;
         let own = greeting()?;
-        let binding = binding(&theirs, &own);
+        let binding = binding((&theirs, credentials.user), (&own, own_user()));
         let introduction =
             Introduction::make(identity.signing(), Transport::Unix, Role::Server, &binding);
         write(&mut stream, &[&own[..], &introduction[..]].concat()).await?;
-        let peer_key = hear_introduction(&mut stream, identity, Role::Client, &binding).await?;
+        let peer_key = hear_introduction(&mut stream, Role::Client, &binding).await?;
         Ok(Self {
             stream,
             peer_key,
@@ -150,6 +149,10 @@ fn allowed(stream: &UnixStream, users: &AllowedUsers) -> Result<Credentials, Cha
     Ok(credentials)
 }
 
+fn own_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 fn greeting() -> Result<[u8; UNIX_GREETING_BYTES], RandomError> {
     let mut bytes = [0; UNIX_GREETING_BYTES];
     bytes[..4].copy_from_slice(&MAGIC);
@@ -157,11 +160,13 @@ fn greeting() -> Result<[u8; UNIX_GREETING_BYTES], RandomError> {
     Ok(bytes)
 }
 
+/// Of each side its greeting and the user as which it runs.
 fn binding(
-    client: &[u8; UNIX_GREETING_BYTES],
-    server: &[u8; UNIX_GREETING_BYTES],
+    (client, client_user): (&[u8; UNIX_GREETING_BYTES], u32),
+    (server, server_user): (&[u8; UNIX_GREETING_BYTES], u32),
 ) -> ChannelBinding {
-    let transcript = [BINDING_LABEL, client, server].concat();
+    let users = [client_user.to_le_bytes(), server_user.to_le_bytes()];
+    let transcript = [BINDING_LABEL, client, server, &users[0], &users[1]].concat();
     ChannelBinding::from_bytes(sha256(&transcript))
 }
 
@@ -169,13 +174,13 @@ async fn hear_greeting(
     stream: &mut Metered<UnixStream>,
 ) -> Result<[u8; UNIX_GREETING_BYTES], ChannelError> {
     let mut bytes = [0; UNIX_GREETING_BYTES];
-    stream
-        .read_exact(&mut bytes)
-        .await
-        .map_err(ChannelError::Io)?;
-    if bytes[..4] != MAGIC {
+    // Alone, so that something else that says less and waits is known for that.
+    let (magic, nonce) = bytes.split_at_mut(MAGIC.len());
+    stream.read_exact(magic).await.map_err(ChannelError::Io)?;
+    if magic != MAGIC {
         return Err(ChannelError::NotSealmoot);
     }
+    stream.read_exact(nonce).await.map_err(ChannelError::Io)?;
     Ok(bytes)
 }
 
@@ -191,7 +196,6 @@ async fn introduce(
 
 async fn hear_introduction(
     stream: &mut Metered<UnixStream>,
-    identity: &Identity,
     role: Role,
     binding: &ChannelBinding,
 ) -> Result<VerifyingKey, ChannelError> {
@@ -200,13 +204,11 @@ async fn hear_introduction(
         .read_exact(&mut bytes)
         .await
         .map_err(ChannelError::Io)?;
-    let key = identity.key();
     Ok(Introduction::verify(
         &bytes,
         Transport::Unix,
         role,
         binding,
-        &key,
     )?)
 }
 

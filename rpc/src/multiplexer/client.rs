@@ -168,6 +168,11 @@ impl<T> Client<T> {
         self.outgoing.clear();
     }
 
+    /// Gives the server a sign of life.
+    pub(crate) fn show_life(&mut self) {
+        self.outgoing.show_life();
+    }
+
     /// Asks the server for a sign of life.
     pub(crate) fn ping(&mut self) {
         self.outgoing.push(Kind::Ping, 0, 0, &[0; PING_BYTES]);

@@ -155,6 +155,11 @@ impl Server {
         self.draining.get_or_insert(status);
     }
 
+    /// Gives the client a sign of life.
+    pub(crate) fn show_life(&mut self) {
+        self.outgoing.show_life();
+    }
+
     /// Asks the client for a sign of life.
     pub(crate) fn ping(&mut self) {
         self.outgoing.push(Kind::Ping, 0, 0, &[0; PING_BYTES]);

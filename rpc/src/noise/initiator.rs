@@ -142,6 +142,12 @@ impl Initiator {
         Ok((initiator, frame.finish()))
     }
 
+    /// What was offered.
+    #[must_use]
+    pub fn suite(&self) -> Suite {
+        self.suite
+    }
+
     /// Bytes of the responder's frame, its two of length included: what to
     /// read, and not one more.
     #[must_use]

@@ -16,7 +16,7 @@ use sealmoot_crypto::agreement::AgreementPublic;
 use super::error::{ReceiveError, SendError};
 use super::handshake::{Finished, Role};
 use super::limits::{
-    FRAGMENT_BYTES_MAX, PAYLOAD_BYTES_MAX, REKEY_AGE, REKEY_BYTES, REKEY_BYTES_MAX,
+    PAYLOAD_BYTES_MAX, REKEY_AGE, REKEY_BYTES, REKEY_BYTES_MAX, STREAM_RECORD_BYTES_MAX,
 };
 use super::symmetric::Split;
 use crate::limits::Limits;
@@ -55,11 +55,11 @@ impl Default for TransportSettings {
 }
 
 impl TransportSettings {
-    /// For a channel that carries a stream: one record is one payload, so a peer
-    /// cannot make us gather fragments.
+    /// For a channel that carries a stream: one record is one payload, and not a
+    /// full one. The shell refuses longer records by their length.
     pub(crate) fn of_a_stream(limits: &Limits) -> Self {
         Self {
-            payload_bytes_max: FRAGMENT_BYTES_MAX,
+            payload_bytes_max: STREAM_RECORD_BYTES_MAX,
             rekey_bytes: limits.noise_rekey_bytes,
             rekey_age: limits.noise_rekey_age,
         }
