@@ -240,13 +240,14 @@ impl VerifyingKey {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, KeyRejected> {
-        // RFC 8032 section 5.1.3 refuses y >= p; dalek reduces it. Comparing with
-        // the re-encoding refuses that and the negative zero.
+        // RFC 8032 section 5.1.3 refuses y >= p, which dalek reduces, and the
+        // negative zero, which only the two weak points with x = 0 can have: so
+        // beside the check for those y decides, and no point need be encoded again.
         let key = dalek::VerifyingKey::from_bytes(bytes).map_err(|_| KeyRejected::NotCanonical)?;
         if key.is_weak() {
             return Err(KeyRejected::Weak);
         }
-        if key.to_edwards().compress().as_bytes() != bytes {
+        if !is_reduced(bytes) {
             return Err(KeyRejected::NotCanonical);
         }
         Ok(Self(key))
@@ -360,6 +361,12 @@ impl VerifyingKey {
             .verify_strict(message, &signature)
             .map_err(|_| BadSignature)
     }
+}
+
+/// Whether the `y` of a point's encoding is below `p = 2^255 - 19`.
+fn is_reduced(encoded: &[u8; 32]) -> bool {
+    let [low, middle @ .., high] = encoded;
+    high & 0x7f != 0x7f || middle.iter().any(|byte| *byte != 0xff) || *low < 0xed
 }
 
 impl fmt::Debug for VerifyingKey {
@@ -489,6 +496,40 @@ fn framed(domain: &'static str, message: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn encodings_at_and_above_the_prime_are_not_reduced() {
+        let mut prime = [0xff; 32];
+        (prime[0], prime[31]) = (0xed, 0x7f);
+        for sign in [0, 0x80] {
+            for (low, reduced) in [(0xec, true), (0xed, false), (0xee, false), (0xff, false)] {
+                let mut encoded = prime;
+                encoded[0] = low;
+                encoded[31] |= sign;
+                assert_eq!(super::is_reduced(&encoded), reduced, "{low:x} {sign:x}");
+            }
+            for byte in 1..32 {
+                let mut encoded = prime;
+                encoded[31] |= sign;
+                encoded[byte] -= 1;
+                assert!(super::is_reduced(&encoded), "byte {byte}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_key_that_is_taken_is_its_own_encoding() {
+        // A walk over points: half of all encodings are on the curve.
+        let mut taken = 0;
+        for counter in 0..2_000_u32 {
+            let bytes = crate::digest::sha256(&counter.to_le_bytes());
+            if let Ok(key) = super::VerifyingKey::from_bytes(&bytes) {
+                assert_eq!(key.0.to_edwards().compress().to_bytes(), bytes);
+                taken += 1;
+            }
+        }
+        assert!(taken > 800, "{taken}");
+    }
+
     use std::prelude::v1::*;
 
     use super::*;

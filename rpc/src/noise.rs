@@ -58,11 +58,15 @@
 //!
 //! # What is wiped, and what is not
 //!
-//! Ephemeral and static secrets, chaining keys, temporary keys, the seeds of
-//! ML-KEM and its shared secrets are wiped when they are dropped. `ring`'s
-//! expanded cipher keys cannot be wiped by us: a program that cares runs under
-//! a wiping allocator, and halves of a [`Transport`] live on the heap where
-//! that reaches them. Moves of values may leave copies on the stack.
+//! Ephemeral and static secrets, chaining keys, temporary keys, cipher keys, the
+//! seeds of ML-KEM and its shared secrets are wiped when they are dropped, and
+//! so are payloads that were put together from several records. The stack is
+//! overwritten behind each step of a handshake and each record. Tests search
+//! the core of a process for all of it, under any allocator.
+//!
+//! What the caller hands in or is handed - buffers with payloads, bytes that
+//! [`HandshakeRandomness::danger_from_bytes`] was made from - is the caller's to
+//! wipe.
 //!
 //! # Where things are
 //!
@@ -77,6 +81,7 @@
 //! | `pattern` | tokens of each message, and the lengths that follow |
 //! | `hybrid` | ML-KEM-768 |
 //! | `first_message` | the tag that makes floods cheap to refuse |
+//! | `scrub` | overwriting the stack |
 //! | [`limits`] | every bound, kept with those of the crate |
 //! | `error` | what can go wrong |
 
@@ -90,6 +95,7 @@ mod initiator;
 mod key;
 mod pattern;
 mod responder;
+pub(crate) mod scrub;
 mod suite;
 mod symmetric;
 mod transport;

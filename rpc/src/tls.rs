@@ -57,6 +57,7 @@
 mod acceptor;
 mod certificate;
 mod hybrid;
+mod signer;
 mod verifier;
 
 use std::fmt;
@@ -64,7 +65,7 @@ use std::sync::Arc;
 
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::server::{
     AlwaysResolvesServerRawPublicKeys, CertificateType, ClientHello, NoServerSessionStorage,
     ResolvesServerCert,
@@ -74,6 +75,7 @@ use rustls::{ClientConfig, ServerConfig};
 use sealmoot_crypto::signature::{SigningKey, VerifyingKey};
 
 use crate::peer::ChannelBinding;
+use signer::IdentityKey;
 use verifier::{Form, ProofOfPossession};
 
 pub(crate) use acceptor::Acceptor;
@@ -190,12 +192,12 @@ fn server_config_with(
     form: Form,
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let certified = certified_key(key, form)?;
+    let certified = certified_key(key, form);
     let resolver: Arc<dyn ResolvesServerCert> = match form {
         Form::RawPublicKey => Arc::new(AlwaysResolvesServerRawPublicKeys::new(certified)),
         Form::Certificate => Arc::new(SingleCertAndKey::from(certified)),
     };
-    let verifier = ProofOfPossession::new(form, &provider);
+    let verifier = ProofOfPossession::new(form);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))
@@ -211,8 +213,8 @@ fn client_config_with(
     key: &SigningKey,
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let certified = certified_key(key, Form::RawPublicKey)?;
-    let verifier = ProofOfPossession::new(Form::RawPublicKey, &provider);
+    let certified = certified_key(key, Form::RawPublicKey);
+    let verifier = ProofOfPossession::new(Form::RawPublicKey);
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
@@ -252,14 +254,13 @@ fn has_aes_instructions() -> bool {
     return false;
 }
 
-fn certified_key(key: &SigningKey, form: Form) -> Result<Arc<CertifiedKey>, rustls::Error> {
-    let pkcs8 = key.to_pkcs8_der();
-    let signer = ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8.expose()))?;
+fn certified_key(key: &SigningKey, form: Form) -> Arc<CertifiedKey> {
+    let signer = Arc::new(IdentityKey::new(key));
     let presented = match form {
         Form::RawPublicKey => CertificateDer::from(key.verifying_key().to_spki().to_vec()),
         Form::Certificate => self_signed_certificate(key),
     };
-    Ok(Arc::new(CertifiedKey::new(vec![presented], signer)))
+    Arc::new(CertifiedKey::new(vec![presented], signer))
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use crate::tls;
 
 /// One Ed25519 key, ready to be proved on every transport.
 ///
-/// Clones share it; it is wiped with the last of them. (The copies that rustls
-/// signs with belong to ring, which does not wipe.)
+/// Clones share it; it is wiped with the last of them, as are the copies that
+/// sign for TLS.
 #[derive(Clone)]
 pub struct Identity(Arc<Inner>);
 

@@ -1,18 +1,23 @@
 //! `CipherState` (Noise revision 34, section 5.1) over ring's
 //! ChaCha20-Poly1305.
 //!
-//! The key owns its counter: no caller passes a nonce. `ring` offers no way to
-//! wipe its expanded key.
+//! The key owns its counter: no caller passes a nonce. `ring` does not wipe
+//! its keys, and copies them to the stack with each message; so here the one is
+//! overwritten with another key, and the other scrubbed.
 
 use std::fmt;
 
-use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
-use zeroize::Zeroizing;
+use ring::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use zeroize::{Zeroizing, optimization_barrier};
 
 use super::limits::TAG_BYTES;
+use super::scrub::{CIPHER_STACK_BYTES, HANDSHAKE_STACK_BYTES, scrubbed};
 
 /// Bytes of a key.
 pub(super) const KEY_BYTES: usize = 32;
+
+/// How long a message must be that ring uses all its registers for it.
+const REGISTERS_BYTES: usize = 512;
 
 /// The counter's last value belongs to rekeying alone.
 const NONCE_REKEY: u64 = u64::MAX;
@@ -25,16 +30,17 @@ pub(super) enum CipherError {
     Exhausted,
 }
 
-/// A key and the number of messages under it and its predecessors.
+/// A key and the number of messages under it and its predecessors; wiped on
+/// drop. Boxed, because moves would copy it.
 pub(super) struct CipherKey {
-    key: LessSafeKey,
+    key: Box<LessSafeKey>,
     counter: u64,
 }
 
 impl CipherKey {
     pub(super) fn new(key: &[u8; KEY_BYTES]) -> Self {
         Self {
-            key: expand(key),
+            key: Box::new(expand(key)),
             counter: 0,
         }
     }
@@ -46,9 +52,11 @@ impl CipherKey {
         in_out: &mut [u8],
     ) -> Result<[u8; TAG_BYTES], CipherError> {
         let nonce = self.next_nonce()?;
-        let tag = self
-            .key
-            .seal_in_place_separate_tag(nonce, Aad::from(associated_data), in_out)
+        let seal = || {
+            self.key
+                .seal_in_place_separate_tag(nonce, Aad::from(associated_data), in_out)
+        };
+        let tag = scrubbed::<CIPHER_STACK_BYTES, _>(seal)
             // ring refuses only what is longer than 256 GiB.
             .map_err(|_| CipherError::Exhausted)?;
         let mut bytes = [0; TAG_BYTES];
@@ -64,21 +72,26 @@ impl CipherKey {
         in_out: &mut [u8],
     ) -> Result<usize, CipherError> {
         let nonce = self.next_nonce()?;
-        self.key
-            .open_in_place(nonce, Aad::from(associated_data), in_out)
-            .map(|plaintext| plaintext.len())
-            .map_err(|_| CipherError::Decrypt)
+        let open = || {
+            self.key
+                .open_in_place(nonce, Aad::from(associated_data), in_out)
+                .map(|plaintext| plaintext.len())
+        };
+        scrubbed::<CIPHER_STACK_BYTES, _>(open).map_err(|_| CipherError::Decrypt)
     }
 
     /// `k = ENCRYPT(k, 2^64 - 1, zerolen, zeros)`, its tag thrown away (section
     /// 4.2). The counter goes on: it never falls back under a later key.
     pub(super) fn rekey(&mut self) {
-        let mut next = Zeroizing::new([0; KEY_BYTES]);
-        let _tag = self
-            .key
-            .seal_in_place_separate_tag(nonce(NONCE_REKEY), Aad::empty(), next.as_mut_slice())
-            .expect("32 bytes are not too long");
-        self.key = expand(&next);
+        scrubbed::<HANDSHAKE_STACK_BYTES, _>(|| {
+            let mut next = Zeroizing::new([0; KEY_BYTES]);
+            let _tag = self
+                .key
+                .seal_in_place_separate_tag(nonce(NONCE_REKEY), Aad::empty(), next.as_mut_slice())
+                .expect("32 bytes are not too long");
+            overwrite(&mut self.key);
+            *self.key = expand(&next);
+        });
     }
 
     fn next_nonce(&mut self) -> Result<Nonce, CipherError> {
@@ -96,6 +109,19 @@ impl CipherKey {
     }
 }
 
+impl Drop for CipherKey {
+    fn drop(&mut self) {
+        overwrite(&mut self.key);
+        // ring leaves key and key stream in the processor's vector registers too,
+        // where few other things are ever put. Work under zeros is.
+        let mut nothing = [0; REGISTERS_BYTES];
+        let _tag = expand(&[0; KEY_BYTES])
+            .seal_in_place_separate_tag(nonce(0), Aad::empty(), &mut nothing)
+            .expect("it is short");
+        optimization_barrier(&nothing);
+    }
+}
+
 impl fmt::Debug for CipherKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("CipherKey(redacted)")
@@ -104,6 +130,15 @@ impl fmt::Debug for CipherKey {
 
 fn expand(key: &[u8; KEY_BYTES]) -> LessSafeKey {
     LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, key).expect("the key has 32 bytes"))
+}
+
+/// Wipes a key, which ring cannot: by another in its place. By one of AES,
+/// because a key of ChaCha20 fills a small part of its variable, and what stands
+/// in the rest came along from the stack on which the key was made.
+fn overwrite(key: &mut LessSafeKey) {
+    let zeros = UnboundKey::new(&AES_256_GCM, &[0; KEY_BYTES]).expect("the key has 32 bytes");
+    *key = LessSafeKey::new(zeros);
+    optimization_barrier(key);
 }
 
 /// Four zero bytes, then the counter little-endian (section 12.3).

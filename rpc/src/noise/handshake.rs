@@ -16,6 +16,7 @@ use super::hybrid::{CIPHERTEXT_BYTES, DecapsulationKey, ENCAPSULATION_KEY_BYTES,
 use super::key::{HandshakeRandomness, StaticKey};
 use super::limits::{MESSAGE_BYTES_MAX, TAG_BYTES};
 use super::pattern::{DH_BYTES, Token, initiator_known, messages, responder_known};
+use super::scrub::{HANDSHAKE_STACK_BYTES, scrubbed};
 use super::suite::Suite;
 use super::symmetric::{Split, Symmetric};
 
@@ -27,7 +28,8 @@ pub(super) enum Role {
 }
 
 /// A handshake in progress, or a dead one: its state is taken out before each
-/// step and put back only when the step succeeded, so an error wipes it.
+/// step and put back only when the step succeeded, so an error wipes it. What a
+/// step leaves on the stack is overwritten.
 pub(super) struct Handshake {
     alive: Option<Box<State>>,
 }
@@ -112,18 +114,22 @@ impl Handshake {
         payload: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), HandshakeError> {
-        let mut state = self.alive.take().ok_or(HandshakeError::Dead)?;
-        state.write_message(payload, out)?;
-        self.alive = Some(state);
-        Ok(())
+        scrubbed::<HANDSHAKE_STACK_BYTES, _>(|| {
+            let mut state = self.alive.take().ok_or(HandshakeError::Dead)?;
+            state.write_message(payload, out)?;
+            self.alive = Some(state);
+            Ok(())
+        })
     }
 
     /// `ReadMessage(message)`: the payload.
     pub(super) fn read_message(&mut self, message: &[u8]) -> Result<Vec<u8>, HandshakeError> {
-        let mut state = self.alive.take().ok_or(HandshakeError::Dead)?;
-        let payload = state.read_message(message)?;
-        self.alive = Some(state);
-        Ok(payload)
+        scrubbed::<HANDSHAKE_STACK_BYTES, _>(|| {
+            let mut state = self.alive.take().ok_or(HandshakeError::Dead)?;
+            let payload = state.read_message(message)?;
+            self.alive = Some(state);
+            Ok(payload)
+        })
     }
 
     /// `Split()`, once every message is done.
@@ -137,7 +143,7 @@ impl Handshake {
             remote_static: state
                 .remote_static
                 .expect("every pattern here transmits both static keys or has them beforehand"),
-            split: state.symmetric.split(),
+            split: scrubbed::<HANDSHAKE_STACK_BYTES, _>(|| state.symmetric.split()),
         })
     }
 }

@@ -10,7 +10,8 @@ use ml_kem::array::Array;
 use ml_kem::kem::{Decapsulate, KeyExport};
 use ml_kem::{DecapsulationKey768, EncapsulationKey768};
 use sealmoot_crypto::secret::SecretArray;
-use zeroize::Zeroize;
+
+use super::scrub::{KEM_STACK_BYTES, scrubbed};
 
 /// Bytes of an encapsulation key (FIPS 203, table 3).
 pub(crate) const ENCAPSULATION_KEY_BYTES: usize = 1184;
@@ -34,10 +35,11 @@ pub(crate) struct DecapsulationKey(Box<DecapsulationKey768>);
 
 impl DecapsulationKey {
     pub(crate) fn from_seed(seed: &SecretArray<SEED_BYTES>) -> Self {
-        let mut seed = Array(*seed.expose());
-        let key = Box::new(DecapsulationKey768::from_seed(seed));
-        seed.as_mut_slice().zeroize();
-        Self(key)
+        scrubbed::<KEM_STACK_BYTES, _>(|| {
+            Self(Box::new(DecapsulationKey768::from_seed(Array(
+                *seed.expose(),
+            ))))
+        })
     }
 
     pub(crate) fn encapsulation_key(&self) -> [u8; ENCAPSULATION_KEY_BYTES] {
@@ -50,10 +52,9 @@ impl DecapsulationKey {
         &self,
         ciphertext: &[u8; CIPHERTEXT_BYTES],
     ) -> SecretArray<SHARED_SECRET_BYTES> {
-        let mut secret = self.0.decapsulate(&Array(*ciphertext));
-        let shared = SecretArray::from_bytes(secret.0);
-        secret.as_mut_slice().zeroize();
-        shared
+        scrubbed::<KEM_STACK_BYTES, _>(|| {
+            SecretArray::from_bytes(self.0.decapsulate(&Array(*ciphertext)).0)
+        })
     }
 }
 
@@ -69,12 +70,10 @@ pub(crate) fn encapsulate(
     randomness: &SecretArray<ENCAPSULATION_RANDOMNESS_BYTES>,
 ) -> Result<([u8; CIPHERTEXT_BYTES], SecretArray<SHARED_SECRET_BYTES>), InvalidEncapsulationKey> {
     let key = EncapsulationKey768::new(&Array(*key)).map_err(|_| InvalidEncapsulationKey)?;
-    let mut message = Array(*randomness.expose());
-    let (ciphertext, mut secret) = key.encapsulate_deterministic(&message);
-    message.as_mut_slice().zeroize();
-    let shared = SecretArray::from_bytes(secret.0);
-    secret.as_mut_slice().zeroize();
-    Ok((ciphertext.into(), shared))
+    Ok(scrubbed::<KEM_STACK_BYTES, _>(|| {
+        let (ciphertext, secret) = key.encapsulate_deterministic(&Array(*randomness.expose()));
+        (ciphertext.into(), SecretArray::from_bytes(secret.0))
+    }))
 }
 
 #[cfg(test)]

@@ -83,9 +83,10 @@ impl HandshakeRandomness {
     /// handshakes, or known to anybody, it gives away all their secrets.
     #[must_use]
     pub fn danger_from_bytes(dh: &[u8; DH_BYTES], kem: &[u8; SEED_BYTES]) -> Self {
+        const LENGTH: &str = "the slice is of an array of that length";
         Self {
-            dh: SecretArray::from_bytes(*dh),
-            kem: SecretArray::from_bytes(*kem),
+            dh: SecretArray::from_slice(dh).expect(LENGTH),
+            kem: SecretArray::from_slice(kem).expect(LENGTH),
         }
     }
 

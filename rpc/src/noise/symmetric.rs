@@ -85,8 +85,9 @@ impl Symmetric {
         Ok(plaintext)
     }
 
-    /// `Split()`, which ends the handshake.
-    pub(super) fn split(self) -> Split {
+    /// `Split()`, which ends the handshake. By reference: to be moved out of its
+    /// box would leave a copy there that nothing wipes.
+    pub(super) fn split(&self) -> Split {
         let (first, second) = derive_two(self.function, &self.chaining_key, &[]);
         Split {
             initiator_to_responder: CipherKey::new(&first),

@@ -5,6 +5,7 @@
 //! payload is whole, whether the sender changes its key behind this record,
 //! whether it is done.
 
+mod assembly;
 mod receive;
 mod send;
 

@@ -16,8 +16,24 @@ use sealmoot_crypto::agreement::{AgreementKey, AgreementPublic};
 use sealmoot_crypto::secret::SecretArray;
 
 use crate::noise::hybrid::{
-    CIPHERTEXT_BYTES, DecapsulationKey, ENCAPSULATION_KEY_BYTES, SHARED_SECRET_BYTES, encapsulate,
+    CIPHERTEXT_BYTES, DecapsulationKey, ENCAPSULATION_KEY_BYTES, ENCAPSULATION_RANDOMNESS_BYTES,
+    SEED_BYTES, SHARED_SECRET_BYTES, encapsulate,
 };
+
+/// How the memory of a process is searched, as the tests of the whole channel do.
+#[cfg(all(test, target_os = "linux"))]
+#[allow(dead_code, reason = "the tests of the whole channel use the rest")]
+#[path = "../../tests/wiped/core.rs"]
+mod core;
+#[cfg(all(test, target_os = "linux"))]
+#[path = "../../tests/wiped/ml_kem_secrets.rs"]
+mod ml_kem_secrets;
+#[cfg(all(test, target_os = "linux"))]
+#[allow(dead_code, reason = "the tests of the whole channel use the rest")]
+#[path = "../../tests/wiped/process.rs"]
+mod process;
+#[cfg(all(test, target_os = "linux"))]
+mod wiped;
 
 const X25519_BYTES: usize = 32;
 
@@ -27,27 +43,11 @@ pub(super) struct X25519MlKem768;
 
 impl SupportedKxGroup for X25519MlKem768 {
     fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, Error> {
-        let kem = DecapsulationKey::from_seed(&random()?);
-        let agreement = AgreementKey::from_bytes(&random()?);
-        let share = joined(&kem.encapsulation_key(), agreement.public().as_bytes());
-        Ok(Box::new(Active {
-            kem,
-            agreement,
-            share,
-        }))
+        Ok(Box::new(Active::from_randomness(&random()?, &random()?)))
     }
 
     fn start_and_complete(&self, client_share: &[u8]) -> Result<CompletedKeyExchange, Error> {
-        let (key, public) = split::<ENCAPSULATION_KEY_BYTES>(client_share)?;
-        let agreement = AgreementKey::from_bytes(&random()?);
-        let classical = agree(&agreement, public)?;
-        let (ciphertext, post_quantum) =
-            encapsulate(key, &random()?).map_err(|_| invalid_key_share())?;
-        Ok(CompletedKeyExchange {
-            group: self.name(),
-            pub_key: joined(&ciphertext, agreement.public().as_bytes()),
-            secret: secret(&post_quantum, &classical),
-        })
+        complete_from_randomness(client_share, &random()?, &random()?)
     }
 
     fn ffdhe_group(&self) -> Option<FfdheGroup<'static>> {
@@ -68,6 +68,39 @@ struct Active {
     kem: DecapsulationKey,
     agreement: AgreementKey,
     share: Vec<u8>,
+}
+
+impl Active {
+    fn from_randomness(
+        kem: &SecretArray<SEED_BYTES>,
+        agreement: &SecretArray<X25519_BYTES>,
+    ) -> Self {
+        let kem = DecapsulationKey::from_seed(kem);
+        let agreement = AgreementKey::from_bytes(agreement);
+        let share = joined(&kem.encapsulation_key(), agreement.public().as_bytes());
+        Self {
+            kem,
+            agreement,
+            share,
+        }
+    }
+}
+
+/// The server's part, which has no second step.
+fn complete_from_randomness(
+    client_share: &[u8],
+    kem: &SecretArray<ENCAPSULATION_RANDOMNESS_BYTES>,
+    agreement: &SecretArray<X25519_BYTES>,
+) -> Result<CompletedKeyExchange, Error> {
+    let (key, public) = split::<ENCAPSULATION_KEY_BYTES>(client_share)?;
+    let agreement = AgreementKey::from_bytes(agreement);
+    let classical = agree(&agreement, public)?;
+    let (ciphertext, post_quantum) = encapsulate(key, kem).map_err(|_| invalid_key_share())?;
+    Ok(CompletedKeyExchange {
+        group: NamedGroup::X25519MLKEM768,
+        pub_key: joined(&ciphertext, agreement.public().as_bytes()),
+        secret: secret(&post_quantum, &classical),
+    })
 }
 
 impl ActiveKeyExchange for Active {

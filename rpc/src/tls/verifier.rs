@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
-use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, PeerIncompatible,
     SignatureScheme,
 };
-use sealmoot_crypto::signature::{KeyRejected, VerifyingKey};
+use sealmoot_crypto::hazmat::verify_unframed;
+use sealmoot_crypto::signature::{KeyRejected, Signature, VerifyingKey};
 
 use super::certificate;
 use crate::limits::CERTIFICATE_BYTES_MAX;
@@ -75,20 +75,16 @@ impl Form {
 /// Accepts any Ed25519 key that the peer proves to hold.
 ///
 /// The key is imported strictly before any signature is looked at: under a key
-/// of small order one fixed signature verifies over every message, and ring
-/// does not refuse such keys.
+/// of small order one fixed signature verifies over every message, for ring's
+/// verifier too. What is verified is the imported key's signature, strictly.
 #[derive(Debug)]
 pub(super) struct ProofOfPossession {
     form: Form,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ProofOfPossession {
-    pub(super) fn new(form: Form, provider: &CryptoProvider) -> Self {
-        Self {
-            form,
-            algorithms: provider.signature_verification_algorithms,
-        }
+    pub(super) fn new(form: Form) -> Self {
+        Self { form }
     }
 
     fn verify(
@@ -99,19 +95,19 @@ impl ProofOfPossession {
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let key = self.form.import(certificate, &[])?;
         if signed.scheme != SignatureScheme::ED25519 {
-            return Err(CertificateError::BadSignature.into());
+            return Err(BAD_SIGNATURE);
         }
         // In either form under the imported key, never under whatever else
         // might be read from the peer's bytes.
-        let spki = key.to_spki();
-        rustls::crypto::verify_tls13_signature_with_raw_key(
-            message,
-            &SubjectPublicKeyInfoDer::from(&spki[..]),
-            signed,
-            &self.algorithms,
-        )
+        let signature = signed.signature().try_into().map_err(|_| BAD_SIGNATURE)?;
+        verify_unframed(&key, message, &Signature::from_bytes(signature))
+            .map_err(|_| BAD_SIGNATURE)?;
+        Ok(HandshakeSignatureValid::assertion())
     }
 }
+
+const BAD_SIGNATURE: rustls::Error =
+    rustls::Error::InvalidCertificate(CertificateError::BadSignature);
 
 impl ServerCertVerifier for ProofOfPossession {
     fn verify_server_cert(

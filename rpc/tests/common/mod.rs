@@ -259,11 +259,11 @@ pub fn raw_server(alpn: &[&[u8]]) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-fn certified() -> Arc<rustls::sign::CertifiedKey> {
+pub fn certified() -> Arc<rustls::sign::CertifiedKey> {
     let key = key();
     let pkcs8 = key.to_pkcs8_der();
     let signer =
@@ -274,7 +274,7 @@ fn certified() -> Arc<rustls::sign::CertifiedKey> {
 }
 
 #[derive(Debug)]
-struct Careless;
+pub struct Careless;
 
 impl ServerCertVerifier for Careless {
     fn verify_server_cert(

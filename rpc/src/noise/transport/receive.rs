@@ -7,8 +7,9 @@ use sealmoot_crypto::agreement::AgreementPublic;
 use super::super::cipher::CipherKey;
 use super::super::error::{ReceiveError, Truncated};
 use super::super::limits::{
-    ASSEMBLY_BYTES_KEPT, FLAGS_BYTES, FRAGMENT_BYTES_MAX, PREFIX_BYTES, REKEY_BYTES_MAX, TAG_BYTES,
+    FLAGS_BYTES, FRAGMENT_BYTES_MAX, PREFIX_BYTES, REKEY_BYTES_MAX, TAG_BYTES,
 };
+use super::assembly::Assembly;
 use super::{FLAG_CLOSE, FLAG_LAST, FLAG_REKEY, TransportSettings};
 
 const RECORD_BYTES_MIN: usize = FLAGS_BYTES + TAG_BYTES;
@@ -22,14 +23,14 @@ pub struct ReceiveHalf {
     confirmed: bool,
     /// Fragments of a payload whose last has not come, or what was delivered
     /// by the call before.
-    assembly: Vec<u8>,
+    assembly: Assembly,
     delivered: bool,
     /// Bytes of Noise messages under the present key.
     bytes: u64,
 }
 
 enum State {
-    Open(Box<CipherKey>),
+    Open(CipherKey),
     Closed,
     Dead,
 }
@@ -43,8 +44,8 @@ pub struct Received<'a> {
     pub event: Event<'a>,
 }
 
-/// What a record was.
-#[derive(Debug, PartialEq, Eq)]
+/// What a record was. `Debug` shows how long a payload is, not the payload.
+#[derive(PartialEq, Eq)]
 pub enum Event<'a> {
     /// Not whole yet: the buffer must hold this many bytes first.
     Incomplete {
@@ -59,6 +60,17 @@ pub enum Event<'a> {
     Closed,
 }
 
+impl fmt::Debug for Event<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Incomplete { needed } => write!(formatter, "Incomplete({needed} bytes)"),
+            Self::Fragment => formatter.write_str("Fragment"),
+            Self::Payload(payload) => write!(formatter, "Payload({} bytes)", payload.len()),
+            Self::Closed => formatter.write_str("Closed"),
+        }
+    }
+}
+
 impl ReceiveHalf {
     pub(super) fn new(
         key: CipherKey,
@@ -67,11 +79,11 @@ impl ReceiveHalf {
         confirmed: bool,
     ) -> Self {
         Self {
-            state: State::Open(Box::new(key)),
+            state: State::Open(key),
             settings,
             remote_static,
             confirmed,
-            assembly: Vec::new(),
+            assembly: Assembly::default(),
             delivered: false,
             bytes: 0,
         }
@@ -132,7 +144,7 @@ impl ReceiveHalf {
         self.bytes += length as u64;
 
         if flags == FLAG_CLOSE {
-            if !fragment.is_empty() || !self.assembly.is_empty() {
+            if !fragment.is_empty() || !self.assembly.bytes().is_empty() {
                 return Err(ReceiveError::Close);
             }
             self.state = State::Closed;
@@ -150,11 +162,11 @@ impl ReceiveHalf {
         }
         // A last fragment of nothing behind others would be a second form of
         // the same payload.
-        if last && fragment.is_empty() && !self.assembly.is_empty() {
+        if last && fragment.is_empty() && !self.assembly.bytes().is_empty() {
             return Err(ReceiveError::FragmentNotFull);
         }
         // Before a byte is kept.
-        if fragment.len() > self.settings.payload_bytes_max - self.assembly.len() {
+        if fragment.len() > self.settings.payload_bytes_max - self.assembly.bytes().len() {
             return Err(ReceiveError::PayloadTooLong);
         }
         if flags & FLAG_REKEY != 0 {
@@ -166,14 +178,14 @@ impl ReceiveHalf {
         self.state = State::Open(key);
 
         let event = if !last {
-            self.assembly.extend_from_slice(fragment);
+            self.assembly.append(fragment);
             Event::Fragment
-        } else if self.assembly.is_empty() {
+        } else if self.assembly.bytes().is_empty() {
             Event::Payload(fragment)
         } else {
-            self.assembly.extend_from_slice(fragment);
+            self.assembly.append(fragment);
             self.delivered = true;
-            Event::Payload(&self.assembly)
+            Event::Payload(self.assembly.bytes())
         };
         Ok(Received { consumed, event })
     }
@@ -198,7 +210,6 @@ impl ReceiveHalf {
     fn forget_delivered(&mut self) {
         if std::mem::take(&mut self.delivered) {
             self.assembly.clear();
-            self.assembly.shrink_to(ASSEMBLY_BYTES_KEPT);
         }
     }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Instant;
 
+use zeroize::Zeroize;
+
 use super::super::cipher::CipherKey;
 use super::super::error::SendError;
 use super::super::limits::{FLAGS_BYTES, FRAGMENT_BYTES_MAX, PREFIX_BYTES, TAG_BYTES};
@@ -10,9 +12,8 @@ use super::{FLAG_CLOSE, FLAG_LAST, FLAG_REKEY, TransportSettings};
 
 /// The sending direction of a channel.
 pub struct SendHalf {
-    /// Gone after the first failure. On the heap, where a wiping allocator
-    /// reaches it.
-    key: Option<Box<CipherKey>>,
+    /// Gone after the first failure.
+    key: Option<CipherKey>,
     settings: TransportSettings,
     /// Bytes of Noise messages under the present key.
     bytes: u64,
@@ -23,7 +24,7 @@ pub struct SendHalf {
 impl SendHalf {
     pub(super) fn new(key: CipherKey, settings: TransportSettings, now: Instant) -> Self {
         Self {
-            key: Some(Box::new(key)),
+            key: Some(key),
             settings,
             bytes: 0,
             since: now,
@@ -95,6 +96,8 @@ impl SendHalf {
         out.push(flags);
         out.extend_from_slice(fragment);
         let Ok(tag) = key.seal(&[], &mut out[start..]) else {
+            // Still plaintext.
+            out[start..].zeroize();
             out.truncate(start - PREFIX_BYTES);
             return Err(SendError::Exhausted);
         };
