@@ -55,7 +55,7 @@ pub struct Table {
 
 impl Table {
     /// Prints the machine and the command, so that the figures can be judged.
-    pub fn begin(&self) {
+    pub fn begin(&self, binary: &str) {
         let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpu
             .lines()
@@ -72,14 +72,24 @@ impl Table {
             ""
         };
         println!(
-            "command: cargo run --release {feature}--bin crypto -- {}",
+            "command: cargo run --release {feature}--bin {binary} -- {}",
             arguments.join(" ")
         );
     }
 
     /// Prints a heading and the columns' names.
     pub fn heading(&self, text: &str) {
+        self.title(text);
+        self.columns();
+    }
+
+    /// Prints a heading alone: what follows is compared with nothing.
+    pub fn title(&self, text: &str) {
         println!("\n{text}");
+    }
+
+    /// Prints the columns' names.
+    pub fn columns(&self) {
         println!(
             "{:<42} {:>10} {:>10} {:>7} {:>7} {:>13} {:>6} {:>6}  verdict",
             "what, against", "ours", "peer", "ratio", "median", "spread", "bar", "aim"
@@ -115,6 +125,22 @@ impl Table {
             "{what:<42} {:>10}            (median {})",
             time(samples.min()),
             time(samples.median())
+        );
+    }
+
+    /// Prints how fast something goes: `bytes` an operation, 0 when only the
+    /// operations count.
+    pub fn speed(&self, what: &str, samples: &Samples, bytes: usize) {
+        let rate = |nanoseconds: f64| match bytes {
+            0 => format!("{:.0}/s", 1e9 / nanoseconds),
+            _ => format!("{:.1} MB/s", bytes as f64 * 1e3 / nanoseconds),
+        };
+        println!(
+            "{what:<42} {:>10} {:>13}   (median {}, {})",
+            time(samples.min()),
+            rate(samples.min()),
+            time(samples.median()),
+            rate(samples.median())
         );
     }
 

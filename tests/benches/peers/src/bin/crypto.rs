@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let mut table = Table::default();
-    table.begin();
+    table.begin("crypto");
     if wanted("keyset") {
         sealing::compare(&mut table, effort);
     }
