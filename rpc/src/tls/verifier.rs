@@ -60,15 +60,20 @@ impl Form {
     pub(super) fn import(
         self,
         end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
     ) -> Result<VerifyingKey, PeerKeyRejected> {
-        if !intermediates.is_empty() {
-            return Err(PeerKeyRejected::Chain);
-        }
         match self {
             Self::RawPublicKey => VerifyingKey::from_spki(end_entity).map_err(PeerKeyRejected::Key),
             Self::Certificate => certificate::key_of(end_entity),
         }
+    }
+}
+
+/// Whether a peer presented one key and nothing beside it.
+pub(super) fn alone(intermediates: &[CertificateDer<'_>]) -> Result<(), PeerKeyRejected> {
+    if intermediates.is_empty() {
+        Ok(())
+    } else {
+        Err(PeerKeyRejected::Chain)
     }
 }
 
@@ -77,6 +82,8 @@ impl Form {
 /// The key is imported strictly before any signature is looked at: under a key
 /// of small order one fixed signature verifies over every message, for ring's
 /// verifier too. What is verified is the imported key's signature, strictly.
+/// rustls asks about the key and about the signature one directly after the
+/// other; the import stands where it is used, for it is a square root.
 #[derive(Debug)]
 pub(super) struct ProofOfPossession {
     form: Form,
@@ -93,7 +100,7 @@ impl ProofOfPossession {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let key = self.form.import(certificate, &[])?;
+        let key = self.form.import(certificate)?;
         if signed.scheme != SignatureScheme::ED25519 {
             return Err(BAD_SIGNATURE);
         }
@@ -112,13 +119,13 @@ const BAD_SIGNATURE: rustls::Error =
 impl ServerCertVerifier for ProofOfPossession {
     fn verify_server_cert(
         &self,
-        end_entity: &CertificateDer<'_>,
+        _end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.form.import(end_entity, intermediates)?;
+        alone(intermediates)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -160,11 +167,11 @@ impl ClientCertVerifier for ProofOfPossession {
 
     fn verify_client_cert(
         &self,
-        end_entity: &CertificateDer<'_>,
+        _end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.form.import(end_entity, intermediates)?;
+        alone(intermediates)?;
         Ok(ClientCertVerified::assertion())
     }
 

@@ -110,7 +110,7 @@ async fn start(identity: Identity, socket: std::path::PathBuf) -> ServerHandle {
     .noise(port().await.expect("a port"), Acceptance::default())
     .unix(
         UnixListener::bind(socket).expect("a socket"),
-        AllowedUsers::own().expect("the system tells"),
+        AllowedUsers::own(),
     )
     .start()
     .expect("sound configuration")
@@ -138,7 +138,7 @@ async fn connect(
                 .await
         }
         Transport::Unix => {
-            let users = AllowedUsers::own().expect("the system tells");
+            let users = AllowedUsers::own();
             connector.connect_unix(socket, &users, PATIENCE).await
         }
         Transport::Memory => connector.connect_memory(&server.door(), PATIENCE).await,
