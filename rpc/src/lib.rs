@@ -1,7 +1,8 @@
 //! Calls with deadlines and honest failures over an authenticated channel.
 //!
-//! A connection is TLS 1.3 in which both sides prove possession of an Ed25519
-//! key (RFC 7250; a self-signed certificate of the key is the same peer).
+//! A connection is a channel in which both sides prove possession of an Ed25519
+//! key: TLS 1.3 with raw public keys (RFC 7250; a self-signed certificate of the
+//! key is the same peer), Noise, a Unix socket, or memory of one process.
 //! *Which* keys may talk is decided by an [`Authorizer`] on each side; what a
 //! caller may do is decided by handlers, which are given the verified [`Peer`].
 //! Over the channel travel frames that carry many calls at once, small ones
@@ -101,7 +102,9 @@
 //! | `peer` | [`Peer`], [`Authorizer`] |
 //! | `status` | [`Status`], [`Code`], [`Execution`] |
 //! | [`limits`] | every bound |
-//! | `handshake`, `admission` | from a socket to an admitted peer |
+//! | `listening`, `admission`, `handshake` | from a socket to an admitted peer |
+//! | `link` | [`Link`], a connection made again whenever it ends |
+//! | [`channel`] | the four transports as one |
 //! | [`tls`] | the channel by TLS 1.3, without I/O |
 //! | [`noise`] | the channel by the Noise Protocol Framework, without I/O |
 //! | [`frame`], [`payload`] | the wire format, drawn in `rpc/DESIGN.md` |
