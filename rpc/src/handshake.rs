@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::channel::{Channel, ChannelError};
 use crate::frame::{self, FLAG_WELCOME, HEADER_BYTES, Header, Kind, Violation};
-use crate::limits::{LINGER_BYTES_MAX, Limits, STATEMENTS_BYTES_MAX};
+use crate::limits::{HELLO_STEP_BYTES, LINGER_BYTES_MAX, Limits, STATEMENTS_BYTES_MAX};
 use crate::payload::{decode_failure, decode_hello, encode_failure, encode_hello};
 use crate::peer::{Authorizer, Candidate, Peer, Refusal};
 use crate::status::{Code, Execution, Status};
@@ -157,7 +157,9 @@ where
 }
 
 /// Reads exactly one frame, so that calls pipelined behind a hello stay where
-/// the connection will find them. The header bounds what is reserved.
+/// the connection will find them. The header bounds what is read, and what is
+/// reserved grows with what has come: a length alone reserves no more than the
+/// first step.
 async fn receive<S>(stream: &mut S) -> Result<(Header, Vec<u8>), HandshakeError>
 where
     S: AsyncRead + Unpin,
@@ -170,8 +172,17 @@ where
             header.kind,
         )));
     }
-    let mut payload = vec![0; header.length];
-    stream.read_exact(&mut payload).await.map_err(classify)?;
+    let mut payload = Vec::new();
+    while payload.len() < header.length {
+        let start = payload.len();
+        let step = start.max(HELLO_STEP_BYTES).min(header.length - start);
+        payload.reserve_exact(step);
+        payload.resize(start + step, 0);
+        stream
+            .read_exact(&mut payload[start..])
+            .await
+            .map_err(classify)?;
+    }
     Ok((header, payload))
 }
 

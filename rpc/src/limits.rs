@@ -57,6 +57,48 @@ pub(crate) const NOISE_OUTPUT_BYTES: usize = 64 * 1024;
 /// Connections over memory that wait for a server's attention, at most.
 pub(crate) const MEMORY_BACKLOG: usize = 128;
 
+/// Connections accepted in a breath, at most; further ones wait in the kernel's
+/// backlog. Some 8,000 a second, several times what there can be handshakes.
+pub(crate) const ACCEPTS_PER_BREATH: u32 = 8;
+
+/// How long a breath is: what the runtime's timers can tell apart.
+pub(crate) const ACCEPT_BREATH: Duration = Duration::from_millis(1);
+
+/// What handshakes may owe before they have to wait, in time of one processor:
+/// so much of a sudden crowd, such as clients that come back after a restart,
+/// is worked off without a pause.
+pub(crate) const TURN_OWED_MAX: Duration = Duration::from_millis(20);
+
+/// A source queues as if it had come later by so many times what its turns cost
+/// of late.
+pub(crate) const TURN_DELAY_FACTOR: u32 = 20;
+
+/// For so many turns a handshake queues by when it came, and not by when it
+/// wants the turn: it would else wait behind the whole crowd for each of its
+/// flights. A lawful one needs fewer; one that drips does not stay ahead of
+/// those who come later.
+pub(crate) const TURNS_BY_AGE_MAX: u32 = 12;
+
+/// Bytes that a handshake reads in one turn, about: what a turn costs has to have
+/// a bound, and garbage can be cheap to send and dear to look at.
+pub(crate) const TURN_BYTES_MAX: usize = 16 * 1024;
+
+/// What is reserved at first for a payload that a stranger has announced.
+pub(crate) const HELLO_STEP_BYTES: usize = 4 * 1024;
+
+/// The most that it is put back so. Far below the handshake's deadline, or a
+/// source with one attacker in it could keep its honest clients out.
+pub(crate) const TURN_DELAY_MAX: Duration = Duration::from_secs(2);
+
+/// After this long half of what a source cost is forgotten.
+pub(crate) const TURN_COST_HALVES: Duration = Duration::from_secs(1);
+
+/// Sources whose costs are remembered, at most.
+pub(crate) const TURN_SOURCES_MAX: usize = 4096;
+
+/// A cost that is forgotten at once when there is no more room for others.
+pub(crate) const TURN_COST_FORGOTTEN: Duration = Duration::from_micros(500);
+
 /// Rounds of reading and writing before a busy connection lets others run.
 pub(crate) const ROUNDS_PER_POLL_MAX: usize = 16;
 
@@ -147,11 +189,24 @@ pub struct Limits {
     /// open for ever.
     pub handshake: Duration,
     /// Connections that have not proved an authorized key yet, over all sources.
+    /// One more, and the oldest of the source that has most is closed.
     pub unauthenticated_max: usize,
-    /// The same from one source: one IPv4 address or one IPv6 /64 network.
+    /// The same from one source: one IPv4 address or one IPv6 /64 network. One
+    /// more is closed at once.
     pub unauthenticated_per_source_max: usize,
     /// Bytes read from a socket before its peer is authorized.
     pub unauthenticated_bytes_max: usize,
+    /// The same over all such connections that are open: beyond it, the one
+    /// that has sent most is closed. A byte can stand in up to four bytes of
+    /// buffers, in the channel and behind it; with the buffers that each
+    /// connection has anyway this bounds the memory that strangers can take.
+    pub unauthenticated_bytes_all_max: usize,
+    /// What handshakes may take of one processor, in percent, while there are
+    /// more than that is enough for; the others wait. They never run one
+    /// directly after the other: whatever else is ready comes between, so a call
+    /// waits for one handshake and not for a crowd of them. Beyond 100 a server
+    /// on several threads runs several at a time.
+    pub unauthenticated_processor_percent: u32,
     /// Connections that a server holds open, authenticated or not.
     pub connections_max: usize,
     /// Size of one request or reply body.
@@ -199,6 +254,8 @@ impl Default for Limits {
             unauthenticated_max: 1024,
             unauthenticated_per_source_max: 64,
             unauthenticated_bytes_max: 256 * 1024,
+            unauthenticated_bytes_all_max: 6 * 1024 * 1024,
+            unauthenticated_processor_percent: 25,
             connections_max: 8192,
             message_bytes_max: 4 * 1024 * 1024,
             incoming_bytes_max: 64 * 1024 * 1024,
@@ -228,6 +285,14 @@ impl Limits {
             (
                 self.unauthenticated_bytes_max,
                 "unauthenticated_bytes_max is zero",
+            ),
+            (
+                self.unauthenticated_bytes_all_max,
+                "unauthenticated_bytes_all_max is zero",
+            ),
+            (
+                self.unauthenticated_processor_percent as usize,
+                "unauthenticated_processor_percent is zero",
             ),
             (self.connections_max, "connections_max is zero"),
             (self.outgoing_bytes_max, "outgoing_bytes_max is zero"),

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
+use crate::admission::Place;
 #[cfg(unix)]
 use crate::channel::{AllowedUsers, UnixChannel};
 use crate::channel::{
@@ -118,19 +119,36 @@ impl Arrival {
         }
     }
 
-    /// Lets the client prove its key.
+    /// Waits for the client's first byte, which in TLS and Noise comes before
+    /// any of ours. Until then it costs us neither a buffer nor a turn.
+    pub(crate) async fn speaks(&self) -> Result<(), ChannelError> {
+        let (Self::Tls(stream, _) | Self::Noise(stream, _, _)) = self else {
+            return Ok(());
+        };
+        match stream.peek(&mut [0; 1]).await {
+            Ok(0) => Err(ChannelError::Io(io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => Ok(()),
+            Err(error) => Err(ChannelError::Io(error)),
+        }
+    }
+
+    /// Lets the client prove its key. Its bytes count as those of the stranger
+    /// in `place`, if it can be one.
     pub(crate) async fn open(
         self,
         identity: &Identity,
+        place: Option<&Place>,
         limits: &Limits,
     ) -> Result<Box<dyn Channel>, ChannelError> {
         Ok(match self {
             Self::Tls(stream, origin) => {
                 socket::tune(&stream, limits).map_err(ChannelError::Io)?;
+                let stream = Place::weighing(place, stream);
                 Box::new(TlsChannel::accept(identity, stream, origin, limits).await?)
             }
             Self::Noise(stream, origin, acceptance) => {
                 socket::tune(&stream, limits).map_err(ChannelError::Io)?;
+                let stream = Place::weighing(place, stream);
                 Box::new(NoiseChannel::accept(identity, &acceptance, stream, origin, limits).await?)
             }
             #[cfg(unix)]

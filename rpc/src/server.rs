@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
-use crate::admission::{Admission, Place};
+use crate::admission::{Admission, Pace, Place};
 #[cfg(unix)]
 use crate::channel::AllowedUsers;
 use crate::channel::Identity;
@@ -146,10 +146,7 @@ impl ServerBuilder {
             identity,
             authorizer,
             router: Arc::new(router),
-            admission: Admission::new(
-                limits.unauthenticated_max,
-                limits.unauthenticated_per_source_max,
-            ),
+            admission: Admission::new(&limits),
             links: Mutex::default(),
             limits,
             stopping,
@@ -245,17 +242,27 @@ struct Links {
 
 async fn serve(mut places: Vec<Listening>, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
+    // Ends when it is dropped.
+    let mut turns = JoinSet::new();
+    turns.spawn(Arc::clone(&shared.admission).give_turns());
+    let mut pace = Pace::new(Instant::now().into_std());
+    let mut breath_end = None;
     let mut stopping = shared.stopping.clone();
     loop {
         tokio::select! {
             biased;
             _ = stopping.changed() => break,
             Some(_) = connections.join_next() => {}
-            arrived = listening::next(&mut places) => match arrived {
+            () = tokio::time::sleep_until(breath_end.unwrap_or_else(Instant::now)),
+                if breath_end.is_some() => breath_end = None,
+            arrived = listening::next(&mut places), if breath_end.is_none() => match arrived {
                 Ok(arrival) => {
                     if let Ok(place) = admit(&shared, &arrival, connections.len()) {
                         connections.spawn(converse(arrival, place, Arc::clone(&shared)));
                     }
+                    breath_end = pace.accepted(Instant::now().into_std()).map(Instant::from_std);
+                    // However many there are: calls run between two of them.
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -296,7 +303,7 @@ fn admit(
     };
     let place = shared.admission.admit(source);
     if place.is_none() {
-        tracing::debug!(%source, "refused a connection: too many are unauthenticated");
+        tracing::debug!(%source, "refused a connection: too many of its source are unauthenticated");
     }
     place.map(Some).ok_or(Refused)
 }
@@ -307,8 +314,17 @@ async fn converse(arrival: Arrival, place: Option<Place>, shared: Arc<Shared>) {
     let mut stopping = shared.stopping.clone();
     let source = arrival.source();
     let handshake = async {
-        let channel = arrival.open(&shared.identity, &shared.limits).await?;
-        handshake::accept(channel, &*shared.authorizer, &shared.limits).await
+        arrival.speaks().await?;
+        let shake = async {
+            let channel = arrival
+                .open(&shared.identity, place.as_ref(), &shared.limits)
+                .await?;
+            handshake::accept(channel, &*shared.authorizer, &shared.limits).await
+        };
+        match &place {
+            Some(place) => place.in_turns(shake).await,
+            None => shake.await,
+        }
     };
     let (stream, peer) = tokio::select! {
         shaken = timeout_at(deadline, handshake) => match shaken {
@@ -322,19 +338,37 @@ async fn converse(arrival: Arrival, place: Option<Place>, shared: Arc<Shared>) {
                 return;
             }
         },
+        () = evicted(place.as_ref()) => {
+            tracing::debug!(?source, "no connection: others had to be let in");
+            return;
+        }
         _ = stopping.wait_for(Option::is_some) => return,
     };
     let own_limits = shared.authorizer.limits(&peer);
     let place = place.filter(|_| own_limits.is_some());
+    if let Some(place) = &place {
+        place.welcome();
+    }
     let limits = own_limits.as_ref().unwrap_or(&shared.limits);
     let (key_id, origin, transport) = (peer.key_id(), peer.origin(), peer.transport());
     tracing::debug!(%origin, %transport, %key_id, "connected");
     let (endpoint, link) = ServerEndpoint::new(Arc::clone(&shared.router), peer, limits);
     let registration = Registration::new(&shared, link);
-    Driver::new(stream, endpoint, limits).await;
+    tokio::select! {
+        () = Driver::new(stream, endpoint, limits) => {}
+        () = evicted(place.as_ref()) => {}
+    }
     drop(place);
     drop(registration);
     tracing::debug!(%origin, %transport, %key_id, "disconnected");
+}
+
+/// Completes when a stranger has lost its place to another; never for others.
+async fn evicted(place: Option<&Place>) {
+    match place {
+        Some(place) => place.evicted().await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Shared {

@@ -1,0 +1,147 @@
+//! A crowd of strangers costs their own connections, and nobody else's. What it
+//! costs in memory and time is measured by the binary `siege`.
+#![allow(missing_docs)]
+
+mod common;
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use common::{PATIENCE, assert_serves, connect, serve};
+use sealmoot_rpc::Limits;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+/// The beginning of a ClientHello; more of it than ever arrives.
+const BEGINNING: [u8; 6] = [22, 3, 1, 2, 0, 1];
+
+async fn connect_from(host: u8, server: &sealmoot_rpc::ServerHandle) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(([127, 18, 0, host], 0).into())?;
+    socket.connect(server.local_addr()).await
+}
+
+async fn ends(stream: &mut TcpStream) {
+    let mut scrap = Vec::new();
+    // A reset is an end, too.
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut scrap))
+        .await
+        .expect("the server ends it");
+}
+
+#[tokio::test]
+async fn a_hundred_that_drip_are_closed_while_the_honest_are_served() {
+    let (server, _) = serve(Limits {
+        handshake: Duration::from_millis(600),
+        ..Limits::default()
+    })
+    .await;
+    let connection = connect(&server).await;
+    let started = Instant::now();
+    let mut crowd = JoinSet::new();
+    for host in 1..=100 {
+        let mut stream = connect_from(host, &server).await.expect("accepting");
+        crowd.spawn(async move {
+            for byte in BEGINNING.iter().cycle() {
+                if stream.write_all(&[*byte]).await.is_err() {
+                    return;
+                }
+                let mut answer = [0; 64];
+                let heard = timeout(Duration::from_millis(50), stream.read(&mut answer));
+                if let Ok(Ok(0) | Err(_)) = heard.await {
+                    return;
+                }
+            }
+        });
+    }
+    let mut served = 0;
+    while !crowd.is_empty() {
+        assert!(started.elapsed() < PATIENCE, "{} are left", crowd.len());
+        while crowd.try_join_next().is_some() {}
+        let reply = connection.call(common::ECHO, &b"still there?"[..], PATIENCE);
+        assert_eq!(reply.await.expect("an answer"), &b"still there?"[..]);
+        assert_serves(&server).await;
+        served += 1;
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert!(served > 1, "nobody was served meanwhile");
+}
+
+#[tokio::test]
+async fn a_crowd_that_fills_the_door_does_not_keep_others_out() {
+    let (server, _) = serve(Limits {
+        unauthenticated_max: 8,
+        unauthenticated_per_source_max: 4,
+        ..Limits::default()
+    })
+    .await;
+    let mut crowd = Vec::new();
+    for host in [1, 1, 1, 1, 2, 2, 2, 3] {
+        crowd.push(connect_from(host, &server).await.expect("accepting"));
+    }
+    for _ in 0..3 {
+        assert_serves(&server).await;
+    }
+    // The oldest of the largest source made room.
+    ends(&mut crowd[0]).await;
+    let last = timeout(Duration::from_millis(50), crowd[7].read_u8()).await;
+    assert!(last.is_err(), "it was one of few and is still there");
+}
+
+#[tokio::test]
+async fn whoever_holds_most_goes_when_strangers_hold_too_much() {
+    let (server, _) = serve(Limits {
+        unauthenticated_bytes_all_max: 40_000,
+        ..Limits::default()
+    })
+    .await;
+    let mut light = connect_from(1, &server).await.expect("accepting");
+    light.write_all(&BEGINNING).await.expect("open");
+    let mut heavy = Vec::new();
+    for host in 2..8 {
+        let mut stream = connect_from(host, &server).await.expect("accepting");
+        // A ClientHello of 16,000 bytes, all but its end, in one record.
+        let mut bytes = vec![22, 3, 1, 0x3e, 0x84, 1, 0, 0x3e, 0x80];
+        bytes.resize(15_000, 0);
+        stream.write_all(&bytes).await.expect("open");
+        heavy.push(stream);
+    }
+    // Only two of the six fit beside what an honest client sends.
+    let mut ended = 0;
+    for stream in &mut heavy {
+        if let Ok(Ok(0) | Err(_)) = timeout(Duration::from_millis(200), stream.read(&mut [0])).await
+        {
+            ended += 1;
+        }
+    }
+    assert!((4..6).contains(&ended), "{ended} of 6 were closed");
+    assert_serves(&server).await;
+    let still = timeout(Duration::from_millis(50), light.read_u8()).await;
+    assert!(still.is_err(), "it held next to nothing");
+}
+
+#[tokio::test]
+async fn handshakes_in_turns_all_succeed() {
+    let (server, _) = serve(Limits {
+        // Next to nothing: whoever comes has to wait for a turn.
+        unauthenticated_processor_percent: 20,
+        ..Limits::default()
+    })
+    .await;
+    let address = server.local_addr().to_string();
+    let mut clients = JoinSet::new();
+    for _ in 0..60 {
+        let address = address.clone();
+        clients.spawn(async move {
+            common::connector(Limits::default())
+                .connect(&address, PATIENCE)
+                .await
+                .map(|_| ())
+        });
+    }
+    while let Some(connected) = clients.join_next().await {
+        connected.expect("no panic").expect("admitted");
+    }
+}
