@@ -6,9 +6,11 @@ pub(crate) const MEMORY_KIB_MAX: u64 = 64 * 1024;
 /// p99 of honest calls under siege, as a multiple of that at rest.
 pub(crate) const P99_RATIO_MAX: f64 = 2.0;
 
-/// Below it the ratio is not looked at. On two cores shared by server, honest
-/// clients and attackers, who runs first already makes half a millisecond.
-pub(crate) const P99_FLOOR_US: u64 = 1_000;
+/// Below it the ratio is not looked at. A call on the server's one thread may
+/// wait for one handshake (0.2 to 0.3 ms), and on two cores shared by server,
+/// honest clients and attackers who runs first makes half a millisecond more:
+/// both are multiples of an idle machine's p99, and neither is felt.
+pub(crate) const P99_FLOOR_US: u64 = 2_000;
 
 /// How long a connection may outlive the handshake's deadline before it is
 /// seen gone, on a busy machine.
@@ -135,8 +137,8 @@ mod tests {
     use super::*;
 
     const SOUND: Measured = Measured {
-        p99_rest_us: Some(900),
-        p99_siege_us: Some(1_800),
+        p99_rest_us: Some(1_500),
+        p99_siege_us: Some(3_000),
         peak_kib: MEMORY_KIB_MAX - 1,
         calls_failed: 0,
         connects: 10,
@@ -161,7 +163,7 @@ mod tests {
             ),
             (
                 Measured {
-                    p99_siege_us: Some(1_801),
+                    p99_siege_us: Some(3_001),
                     ..SOUND
                 },
                 Broken::Latency,
