@@ -51,17 +51,36 @@ pub(crate) enum Spoiled {
 }
 
 pub(crate) fn suites() -> Vec<Suite> {
-    let mut suites = vec![];
-    for pattern in [Pattern::Xx, Pattern::Ik, Pattern::Kk] {
-        for hash in [Hash::Sha256, Hash::Blake2s] {
-            suites.push(Suite {
-                pattern,
-                hash,
-                hybrid: Hybrid::MlKem768,
-            });
-        }
+    let hashes = [Hash::Sha256, Hash::Blake2s];
+    let suite = |pattern, hash| Suite {
+        pattern,
+        hash,
+        hybrid: Hybrid::MlKem768,
+    };
+    if !is_full() {
+        return vec![
+            suite(Pattern::Xx, Hash::Sha256),
+            suite(Pattern::Kk, Hash::Blake2s),
+        ];
     }
-    suites
+    [Pattern::Xx, Pattern::Ik, Pattern::Kk]
+        .into_iter()
+        .flat_map(|pattern| hashes.map(|hash| suite(pattern, hash)))
+        .collect()
+}
+
+/// The patterns whose handshakes are refused or dropped.
+pub(crate) fn patterns() -> &'static [Pattern] {
+    if is_full() {
+        &[Pattern::Xx, Pattern::Ik, Pattern::Kk]
+    } else {
+        &[Pattern::Ik]
+    }
+}
+
+/// Each session is a process and its core: all of them are for `SEALMOOT_WIPED=full`.
+fn is_full() -> bool {
+    std::env::var_os("SEALMOOT_WIPED").is_some()
 }
 
 fn settings() -> TransportSettings {

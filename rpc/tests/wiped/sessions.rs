@@ -3,7 +3,7 @@
 use sealmoot_rpc::noise::{Hash, Pattern, Suite};
 
 use crate::wiped::core::Place;
-use crate::wiped::noise::{Side, Spoiled, controls, session, suites};
+use crate::wiped::noise::{Side, Spoiled, controls, patterns, session, suites};
 
 fn nothing_is_left(suite: Suite, side: Side, spoiled: Option<Spoiled>) {
     let mut found = session(suite, side, spoiled);
@@ -46,7 +46,7 @@ fn a_whole_session_leaves_nothing_with_its_responder() {
 
 #[test]
 fn a_handshake_that_is_refused_leaves_nothing_with_its_initiator() {
-    for pattern in [Pattern::Xx, Pattern::Ik, Pattern::Kk] {
+    for &pattern in patterns() {
         for spoiled in [Spoiled::Tag, Spoiled::Truncated] {
             nothing_is_left(Suite::new(pattern), Side::Initiator, Some(spoiled));
         }
@@ -60,7 +60,7 @@ fn a_handshake_that_is_refused_leaves_nothing_with_its_initiator() {
 
 #[test]
 fn a_handshake_that_is_refused_leaves_nothing_with_its_responder() {
-    for pattern in [Pattern::Xx, Pattern::Ik, Pattern::Kk] {
+    for &pattern in patterns() {
         for spoiled in [Spoiled::Tag, Spoiled::Truncated] {
             nothing_is_left(Suite::new(pattern), Side::Responder, Some(spoiled));
         }
@@ -82,7 +82,7 @@ fn a_responder_with_another_key_than_the_one_looked_for_leaves_nothing() {
 
 #[test]
 fn a_handshake_that_is_dropped_half_way_leaves_nothing() {
-    for pattern in [Pattern::Xx, Pattern::Ik, Pattern::Kk] {
+    for &pattern in patterns() {
         nothing_is_left(Suite::new(pattern), Side::Initiator, Some(Spoiled::Dropped));
     }
     let xx = Suite::new(Pattern::Xx);
