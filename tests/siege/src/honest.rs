@@ -3,6 +3,10 @@
 //!
 //! Latencies run from the moment at which a call was *due*. A client that waits
 //! for the server before it counts on would hide the very stalls looked for.
+//!
+//! On a virtual machine the host takes the processors away at times, for longer
+//! than any call takes. The kernel counts that as stolen time, and latencies of
+//! such moments are counted and left out: they say nothing about the server.
 
 use std::any::Any;
 use std::io::{self, Write};
@@ -20,6 +24,7 @@ use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::field::{ECHO, Field, HONEST_SEED, Sources, hello, key};
+use crate::process::stolen_ticks;
 
 /// One call each two milliseconds, over four connections.
 const CALL_EVERY: Duration = Duration::from_millis(2);
@@ -28,14 +33,43 @@ const CALL_BYTES: usize = 256;
 const CONNECT_EVERY: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often stolen time is looked at.
+const SLOT: Duration = Duration::from_millis(20);
+
 /// What happened since the parent last asked.
 #[derive(Default)]
 struct Samples {
+    slots: Slots,
     calls_us: Vec<u64>,
+    calls_stolen: usize,
     calls_failed: u64,
     connects_us: Vec<u64>,
     connects_failed: u64,
     failure: Option<String>,
+}
+
+/// Latencies that wait until it is known whether the machine was ours.
+#[derive(Default)]
+struct Slots {
+    stolen_ticks: u64,
+    current: Vec<u64>,
+    previous: Vec<u64>,
+    previous_is_stolen: bool,
+}
+
+impl Slots {
+    /// Ends the slot at a time at which so much has been stolen in all. Returns
+    /// the latencies that are now decided, and whether they count: they do when
+    /// nothing was stolen in their slot nor in the one behind it, since the
+    /// kernel may count late.
+    fn end(&mut self, stolen_ticks: u64) -> (Vec<u64>, bool) {
+        let is_stolen = stolen_ticks != self.stolen_ticks;
+        self.stolen_ticks = stolen_ticks;
+        let counts = !is_stolen && !self.previous_is_stolen;
+        self.previous_is_stolen = is_stolen;
+        let current = std::mem::take(&mut self.current);
+        (std::mem::replace(&mut self.previous, current), counts)
+    }
 }
 
 type Shared = Arc<Mutex<Samples>>;
@@ -63,13 +97,22 @@ async fn serve_parent() {
     std::thread::spawn(move || call_steadily(&connections, &call_samples, &runtime));
     let identity = Identity::new(&key(HONEST_SEED)).expect("a sound key");
     tokio::spawn(connect_steadily(identity, field, Arc::clone(&samples)));
+    let slot_samples = Arc::clone(&samples);
+    std::thread::spawn(move || end_slots(&slot_samples));
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Ok(Some(_)) = lines.next_line().await {
-        let taken = std::mem::take(&mut *lock(&samples));
+        let taken = {
+            let mut samples = lock(&samples);
+            let slots = std::mem::take(&mut samples.slots);
+            let taken = std::mem::take(&mut *samples);
+            samples.slots = slots;
+            taken
+        };
         println!(
             "{}",
             json!({
                 "calls_us": taken.calls_us,
+                "calls_stolen": taken.calls_stolen,
                 "calls_failed": taken.calls_failed,
                 "connects_us": taken.connects_us,
                 "connects_failed": taken.connects_failed,
@@ -111,13 +154,28 @@ fn call_steadily(connections: &[Connection], samples: &Shared, runtime: &Handle)
             let elapsed_us = micros(due);
             let mut samples = lock(&samples);
             match outcome {
-                Ok(_) => samples.calls_us.push(elapsed_us),
+                Ok(_) => samples.slots.current.push(elapsed_us),
                 Err(status) => {
                     samples.calls_failed += 1;
                     samples.failure = Some(format!("call: {status}"));
                 }
             }
         });
+    }
+}
+
+/// Decides which latencies count, slot by slot.
+fn end_slots(samples: &Shared) {
+    loop {
+        std::thread::sleep(SLOT);
+        let ticks = stolen_ticks();
+        let mut samples = lock(samples);
+        let (decided, counts) = samples.slots.end(ticks);
+        if counts {
+            samples.calls_us.extend(decided);
+        } else {
+            samples.calls_stolen += decided.len();
+        }
     }
 }
 
@@ -201,5 +259,33 @@ impl Authorizer for Anyone {
 
     fn authorize(&self, _: &Candidate<'_>) -> Result<Arc<dyn Any + Send + Sync>, Refusal> {
         Ok(Arc::new(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latencies_of_stolen_moments_do_not_count() {
+        let mut slots = Slots::default();
+        // What each slot ends with, and whether the slot before it counts then.
+        let ends = [
+            (0, true),
+            (0, true),
+            (3, false),
+            (3, false),
+            (3, true),
+            (4, false),
+        ];
+        for (index, (ticks, counts)) in (0..).zip(ends) {
+            slots.current.push(index);
+            let (decided, counted) = slots.end(ticks);
+            assert_eq!(
+                decided,
+                index.checked_sub(1).into_iter().collect::<Vec<_>>()
+            );
+            assert_eq!(counted, counts, "slot {index}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! siege                    every siege, about 90 s; exit code 1 when a budget is broken
 //! siege --quick            shorter windows, for a look
 //! siege --only slow,flood  those whose names contain one of the words
+//! siege --strict           exit code 1 also when p99 misses its bar or is not measured
 //! siege --threads          the server on a runtime of several threads
 //! ```
 //!

@@ -8,30 +8,31 @@ use serde_json::Value;
 
 use crate::attack::Attack;
 use crate::budget::{
-    Broken, MEMORY_KIB_MAX, Measured, P99_FLOOR_US, P99_RATIO_MAX, Window, judge,
-    median_percentile_us, ratio,
+    Bar, Broken, MEMORY_KIB_MAX, Measured, P99_FATAL_US, P99_RATIO_MAX, Window, bar, judge, ratio,
 };
 use crate::field::Field;
 use crate::plan::{Siege, Timing, sieges};
 use crate::process::{Role, cpu_time, forget_peak, memory_kib};
 
 const USAGE: &str = "\
-usage: siege [--quick | --long] [--threads] [--only WORD,WORD]
+usage: siege [--quick | --long] [--strict] [--threads] [--only WORD,WORD]
   --quick    shorter windows
   --long     longer windows, a quarter of an hour
+  --strict   fail when p99 misses its bar anywhere, or could not be measured
   --threads  the server on a runtime of several threads
   --only     sieges whose names contain one of the words";
 
 /// Runs what the options say.
 pub(crate) fn run(options: &[&str]) -> ExitCode {
     let mut timing = Timing::DEFAULT;
-    let mut threads = false;
+    let (mut threads, mut strict) = (false, false);
     let mut only: Vec<&str> = Vec::new();
     let mut rest = options.iter();
     while let Some(option) = rest.next() {
         match *option {
             "--quick" => timing = Timing::QUICK,
             "--long" => timing = Timing::LONG,
+            "--strict" => strict = true,
             "--threads" => threads = true,
             "--only" => only.extend(rest.next().into_iter().flat_map(|words| words.split(','))),
             _ => {
@@ -56,21 +57,25 @@ pub(crate) fn run(options: &[&str]) -> ExitCode {
         rests.push(battle.window());
         fought.push((battle.fight(*siege), near));
         rests.push(battle.window());
-        if judge_at(&fought, fought.len() - 1, &rests) == [Broken::Latency] && again > 0 {
-            // Two windows in which others used the machine are possible; a
-            // server that cannot do it fails again.
+        // Others use the machine at times; a server that cannot do it fails
+        // each time.
+        for _ in 1..FIGHTS_MAX {
+            if again == 0 || !is_doubtful(&fought[fought.len() - 1], &rests) {
+                break;
+            }
             again -= 1;
-            let (first, _) = fought.pop().expect("just pushed");
+            let (last, last_near) = fought.pop().expect("just pushed");
+            let last = last.measured(near_of(&rests, last_near));
+            println!(
+                "{} fought again: p99 was {} ms, {} ms at rest",
+                siege.attack.name(),
+                milliseconds(last.p99_siege_us),
+                milliseconds(last.p99_rest_us),
+            );
             let near = rests.len() - 1;
             rests.push(battle.window());
             fought.push((battle.fight(*siege), near));
             rests.push(battle.window());
-            println!(
-                "{} fought again: p99 was {:?} us beside {:?} us at rest",
-                siege.attack.name(),
-                first.measured(&rests[near - 2..=near]).p99_siege_us,
-                first.measured(&rests[near - 2..=near]).p99_rest_us,
-            );
         }
     }
     println!(
@@ -84,16 +89,24 @@ pub(crate) fn run(options: &[&str]) -> ExitCode {
         },
     );
     println!(
-        "budgets: peak memory < {} MiB; p99 of calls <= {P99_RATIO_MAX} x that at rest, looked \
-         at above {} ms; no honest call or connect fails.\n",
+        "budgets: peak memory < {} MiB; no honest call or connect fails; p99 of calls <= \
+         {P99_RATIO_MAX} x that at rest, which is said, and fails the run above {} ms.\n",
         MEMORY_KIB_MAX / 1024,
-        P99_FLOOR_US / 1000,
+        P99_FATAL_US / 1000,
     );
-    let broken = report(&fought, &rests);
+    let (mut broken, missed, unmeasured) = report(&fought, &rests);
     compare_frames(&fought);
+    println!(
+        "\np99 of calls more than {P99_RATIO_MAX} x that at rest in {missed} of {} sieges; not \
+         measured in {unmeasured}, where the host took the machine away",
+        fought.len()
+    );
+    if strict {
+        broken += missed + unmeasured;
+    }
     println!("\n{:.0} s", started.elapsed().as_secs_f64());
     if broken == 0 && !fought.is_empty() {
-        println!("every budget holds");
+        println!("every other budget holds");
         ExitCode::SUCCESS
     } else {
         println!("{broken} of {} sieges break a budget", fought.len());
@@ -101,18 +114,22 @@ pub(crate) fn run(options: &[&str]) -> ExitCode {
     }
 }
 
-/// Sieges that are fought a second time for their latency, at most.
-const AGAIN_MAX: u32 = 6;
+/// How often one siege is fought for its latency, at most.
+const FIGHTS_MAX: u32 = 3;
+
+/// Further fights in all, at most: a run has to end.
+const AGAIN_MAX: u32 = 10;
 
 /// Two windows of rest before a siege and one behind it: those that are known
 /// when it has just been fought, so that it is judged then as in the table.
-fn near(rests: &[Seen], first: usize) -> &[Seen] {
+fn near_of(rests: &[Seen], first: usize) -> &[Seen] {
     &rests[first..rests.len().min(first + 3)]
 }
 
-fn judge_at(fought: &[(Fought, usize)], index: usize, rests: &[Seen]) -> Vec<Broken> {
-    let (one, first) = &fought[index];
-    judge(&one.measured(near(rests, *first)))
+/// Whether the latencies of a siege want a second look.
+fn is_doubtful((fought, first): &(Fought, usize), rests: &[Seen]) -> bool {
+    let measured = fought.measured(near_of(rests, *first));
+    bar(&measured) == Bar::Unmeasured || judge(&measured) == [Broken::Latency]
 }
 
 /// The two lawful roles, running.
@@ -128,6 +145,8 @@ struct Battle {
 /// What the honest clients saw.
 struct Seen {
     calls: Window,
+    /// Calls whose latency says nothing: the machine was taken away.
+    calls_stolen: usize,
     connects: Window,
     calls_failed: u64,
     connects_failed: u64,
@@ -199,6 +218,10 @@ impl Battle {
         };
         Seen {
             calls: samples("calls_us"),
+            calls_stolen: report["calls_stolen"]
+                .as_u64()
+                .and_then(|count| usize::try_from(count).ok())
+                .unwrap_or(0),
             connects: samples("connects_us"),
             calls_failed: report["calls_failed"].as_u64().unwrap_or(1),
             connects_failed: report["connects_failed"].as_u64().unwrap_or(1),
@@ -279,9 +302,12 @@ impl Fought {
 
     fn measured(&self, rests: &[Seen]) -> Measured {
         let sum = |of: fn(&Seen) -> u64| self.windows.iter().map(of).sum();
+        let p99_us = |seen: &[Seen]| Window::joined(seen.iter().map(|seen| &seen.calls)).p99_us();
+        let calls = |seen: &Seen| seen.calls.count() + seen.calls_stolen;
         Measured {
-            p99_rest_us: median_percentile_us(rests.iter().map(|seen| &seen.calls), 99),
-            p99_siege_us: median_percentile_us(self.windows.iter().map(|seen| &seen.calls), 99),
+            p99_rest_us: p99_us(rests),
+            p99_siege_us: p99_us(&self.windows),
+            calls: self.windows.iter().map(calls).sum(),
             peak_kib: self.peak_kib,
             calls_failed: sum(|seen| seen.calls_failed),
             connects: self.windows.iter().map(|seen| seen.connects.count()).sum(),
@@ -291,8 +317,9 @@ impl Fought {
     }
 }
 
-/// Prints one row a siege; returns how many break a budget.
-fn report(fought: &[(Fought, usize)], rests: &[Seen]) -> usize {
+/// Prints one row a siege; returns how many break a budget, how many miss the
+/// bar of p99, and in how many that could not be told.
+fn report(fought: &[(Fought, usize)], rests: &[Seen]) -> (usize, usize, usize) {
     println!(
         "{:<22} {:<4} | {:>6} {:>6} {:>7} {:>7} {:>5} | {:>6} {:>7} {:>4} | {:>5} {:>5} | {:>7} {:>7} {:>6} | {:>8} {:>5} {:>6}",
         "siege",
@@ -318,20 +345,21 @@ fn report(fought: &[(Fought, usize)], rests: &[Seen]) -> usize {
         "{:<22} {:<4} | {:^35} | {:^19} | {:^11} | {:^22} | {:^21}",
         "", "", "honest calls, ms", "connects, ms", "MiB", "attackers", "processor"
     );
-    let mut broken_count = 0;
+    let (mut broken_count, mut missed_count, mut unmeasured_count) = (0, 0, 0);
     for (one, first) in fought {
-        let measured = one.measured(near(rests, *first));
+        let measured = one.measured(near_of(rests, *first));
         let broken = judge(&measured);
         row(one, &measured, &broken);
         broken_count += usize::from(!broken.is_empty());
+        missed_count += usize::from(bar(&measured) == Bar::Missed);
+        unmeasured_count += usize::from(bar(&measured) == Bar::Unmeasured);
     }
-    broken_count
+    (broken_count, missed_count, unmeasured_count)
 }
 
 fn row(one: &Fought, measured: &Measured, broken: &[Broken]) {
     let calls = Window::joined(one.windows.iter().map(|seen| &seen.calls));
     let connects = Window::joined(one.windows.iter().map(|seen| &seen.connects));
-    let ms = |us: Option<u64>| us.map_or_else(|| "-".to_owned(), |us| format!("{:.2}", milli(us)));
     let ratio = match (measured.p99_siege_us, measured.p99_rest_us) {
         (Some(siege), Some(rest)) => format!("{:.2}", ratio(siege, rest)),
         _ => "-".to_owned(),
@@ -342,13 +370,13 @@ fn row(one: &Fought, measured: &Measured, broken: &[Broken]) {
         "{:<22} {:<4} | {:>6} {:>6} {:>7} {:>7} {:>5} | {:>6} {:>7} {:>4} | {:>5.1} {:>5.1} | {:>7} {:>7.0} {:>6.1} | {:>8.1} {:>5.0} {:>6.0} {}",
         one.siege.attack.name(),
         one.siege.sources.word(),
-        ms(calls.percentile_us(50)),
-        ms(measured.p99_siege_us),
-        ms(calls.max_us()),
-        ms(measured.p99_rest_us),
+        milliseconds(calls.percentile_us(50)),
+        milliseconds(measured.p99_siege_us),
+        milliseconds(calls.max_us()),
+        milliseconds(measured.p99_rest_us),
         ratio,
-        ms(connects.percentile_us(50)),
-        ms(connects.max_us()),
+        milliseconds(connects.percentile_us(50)),
+        milliseconds(connects.max_us()),
         measured.connects_failed + measured.calls_failed,
         milli(measured.peak_kib * 1000 / 1024),
         milli(one.after_kib * 1000 / 1024),
@@ -358,10 +386,11 @@ fn row(one: &Fought, measured: &Measured, broken: &[Broken]) {
         one.cpu_us_per_connection(),
         one.server_share * 100.0,
         seconds / duration * 100.0,
-        if broken.is_empty() {
-            String::new()
-        } else {
-            format!("BROKEN {broken:?}")
+        match (broken, bar(measured)) {
+            ([], Bar::Met) => String::new(),
+            ([], Bar::Missed) => "p99 missed".to_owned(),
+            ([], Bar::Unmeasured) => "p99 not measured".to_owned(),
+            (broken, _) => format!("BROKEN {broken:?}"),
         },
     );
     if let Some(longest) = measured.longest_ms {
@@ -373,6 +402,11 @@ fn row(one: &Fought, measured: &Measured, broken: &[Broken]) {
     if let Some(failure) = one.windows.iter().find_map(|seen| seen.failure.as_ref()) {
         println!("{:27} | {failure}", "");
     }
+}
+
+/// As the table shows it; a dash where nothing was measured.
+fn milliseconds(us: Option<u64>) -> String {
+    us.map_or_else(|| "-".to_owned(), |us| format!("{:.2}", milli(us)))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people to read")]

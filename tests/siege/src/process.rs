@@ -97,6 +97,18 @@ fn parse_cpu_time(stat: &str) -> Option<Duration> {
     ))
 }
 
+/// Time that the host of a virtual machine took from all its processors so far,
+/// in clock ticks; zero where the kernel does not say.
+pub(crate) fn stolen_ticks() -> u64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    parse_stolen_ticks(&stat).unwrap_or(0)
+}
+
+fn parse_stolen_ticks(stat: &str) -> Option<u64> {
+    let all = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    all.split_whitespace().nth(7)?.parse().ok()
+}
+
 /// Resident memory of process `id` in KiB: now (`VmRSS`) and at most (`VmHWM`).
 pub(crate) fn memory_kib(id: u32) -> (u64, u64) {
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
@@ -127,6 +139,14 @@ mod tests {
         assert_eq!(parse_cpu_time(stat), Some(Duration::from_secs(2)));
         assert_eq!(parse_cpu_time("7 (x) S 1"), None);
         assert_eq!(parse_cpu_time(""), None);
+    }
+
+    #[test]
+    fn stolen_time_is_that_of_all_processors() {
+        let stat = "cpu  1 2 3 4 5 6 7 88 0 0\ncpu0 0 0 0 0 0 0 0 44 0 0\n";
+        assert_eq!(parse_stolen_ticks(stat), Some(88));
+        assert_eq!(parse_stolen_ticks("cpu  1 2 3\n"), None);
+        assert_eq!(parse_stolen_ticks(""), None);
     }
 
     #[test]
