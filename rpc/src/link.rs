@@ -176,6 +176,68 @@ impl fmt::Debug for Link {
 mod tests {
     use super::*;
 
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use crate::channel::{Channel, Identity, MemoryChannel};
+    use crate::limits::Limits;
+    use crate::peer::Peer;
+    use sealmoot_crypto::signature::SigningKey;
+
+    /// How often a link dials in a minute when dialling ends so.
+    async fn dials_in_a_minute<A>(dial: impl Fn() -> A + Send + 'static) -> usize
+    where
+        A: Future<Output = Result<Connection, DialError>> + Send + 'static,
+    {
+        let dials = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&dials);
+        let link = Link::start(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            dial()
+        });
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(link.connection().is_err());
+        dials.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_does_not_answer_is_tried_several_times_a_second() {
+        let failed = || async { Err(DialError::Failed("connection refused".to_owned())) };
+        let dials = dials_in_a_minute(failed).await;
+        assert!((300..=620).contains(&dials), "{dials}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_refuses_is_asked_ever_less_often() {
+        let refused = || async { Err(DialError::Refused("not you".to_owned())) };
+        let dials = dials_in_a_minute(refused).await;
+        assert!((10..=25).contains(&dials), "{dials}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_lets_us_in_and_throws_us_out_is_not_hammered() {
+        let identity = || {
+            let key = SigningKey::generate().expect("random source");
+            Identity::new(&key).expect("a sound key")
+        };
+        let (near, far) = (identity(), identity());
+        let dial = move || {
+            let (near, _far) = MemoryChannel::pair(&near, &far).expect("random source");
+            let peer = Peer::danger_assume(
+                near.peer_key(),
+                near.binding(),
+                near.origin(),
+                near.transport(),
+                Arc::new(()),
+            );
+            // The far end is gone at once.
+            let (connection, driver) = Connection::over(near, peer, &Limits::default());
+            tokio::spawn(driver);
+            async move { Ok(connection) }
+        };
+        let dials = dials_in_a_minute(dial).await;
+        assert!((300..=620).contains(&dials), "{dials}");
+    }
+
     #[test]
     fn pauses_stay_between_half_and_whole() {
         for _ in 0..1_000 {
