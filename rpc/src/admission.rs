@@ -5,6 +5,7 @@
 //! decided about strangers is decided by two values, [`Strangers`] and
 //! [`Turns`]; here are their lock, the clock, and the tasks that wait.
 
+mod known;
 mod pace;
 mod strangers;
 mod turns;
@@ -25,7 +26,7 @@ pub(crate) use self::pace::Pace;
 use self::strangers::{Strangers, Weighed};
 use self::turns::{Next, Ticket, Turns};
 pub(crate) use self::weighed::WeighedStream;
-use crate::limits::{Limits, TURN_BYTES_MAX, TURNS_BY_AGE_MAX};
+use crate::limits::{Limits, TURN_BYTES_MAX, TURN_COST_MAX, TURNS_BY_AGE_MAX};
 
 /// All strangers of a server.
 #[derive(Debug)]
@@ -72,6 +73,15 @@ pub(crate) struct Seat {
 #[derive(Debug)]
 pub(crate) struct Place(Arc<Seat>);
 
+/// An authorized peer is here: its source is known. Dropping it says that the
+/// peer has gone, and lets the source be known for as long again: whoever was
+/// here for a day and lost its connection is no newcomer.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    admission: Arc<Admission>,
+    source: IpAddr,
+}
+
 impl Admission {
     pub(crate) fn new(limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
@@ -95,8 +105,10 @@ impl Admission {
     /// Somebody else may have to go for it: [`Place::evicted`].
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let source = source(address);
+        // One lock after the other: nobody ever holds both.
+        let is_known = self.queue().turns.has_lead(source, now());
         let mut crowd = self.crowd();
-        let entered = crowd.strangers.enter(source)?;
+        let entered = crowd.strangers.enter(source, is_known)?;
         crowd.evict(entered.evicted);
         let seat = Arc::new(Seat {
             admission: Arc::clone(self),
@@ -194,6 +206,16 @@ impl Place {
         self.0.evicted.notified().await;
     }
 
+    /// Its holder is authorized, and no stranger any more.
+    pub(crate) fn authorized(self) -> Presence {
+        let presence = Presence {
+            admission: Arc::clone(&self.0.admission),
+            source: self.0.source,
+        };
+        presence.note();
+        presence
+    }
+
     /// Its holder was let in as somebody unknown: it keeps the place, and is
     /// the last to lose it.
     pub(crate) fn welcome(&self) {
@@ -225,6 +247,18 @@ impl Drop for Place {
         crowd.seats.remove(&self.0.number);
         drop(crowd);
         self.0.read_on();
+    }
+}
+
+impl Presence {
+    fn note(&self) {
+        self.admission.queue().turns.welcome(self.source, now());
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.note();
     }
 }
 
@@ -320,7 +354,7 @@ struct Turn<'a> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let admission = &self.seat.admission;
-        let cost = self.started.elapsed();
+        let cost = self.started.elapsed().min(TURN_COST_MAX);
         admission.queue().turns.end(self.seat.source, cost, now());
         admission.changed.notify_one();
     }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
@@ -142,11 +143,13 @@ impl Arrival {
     ) -> Result<Box<dyn Channel>, ChannelError> {
         Ok(match self {
             Self::Tls(stream, origin) => {
+                still_there(&stream).await?;
                 socket::tune(&stream, limits).map_err(ChannelError::Io)?;
                 let stream = Place::weighing(place, stream);
                 Box::new(TlsChannel::accept(identity, stream, origin, limits).await?)
             }
             Self::Noise(stream, origin, acceptance) => {
+                still_there(&stream).await?;
                 socket::tune(&stream, limits).map_err(ChannelError::Io)?;
                 let stream = Place::weighing(place, stream);
                 Box::new(NoiseChannel::accept(identity, &acceptance, stream, origin, limits).await?)
@@ -157,5 +160,72 @@ impl Arrival {
             }
             Self::Memory(channel) => Box::new(channel),
         })
+    }
+}
+
+/// Refuses a client that has left while it waited. What it sent can still be
+/// read, and a crowd that has gone would go on costing as much as one that is
+/// there; so would clients that lost patience and dialled anew. Whoever has only
+/// ended its own direction cannot end a handshake either: the last word is
+/// always the client's.
+async fn still_there(stream: &TcpStream) -> Result<(), ChannelError> {
+    // Its first byte has come: this does not wait.
+    let ready = stream
+        .ready(Interest::READABLE)
+        .await
+        .map_err(ChannelError::Io)?;
+    if ready.is_read_closed() {
+        return Err(ChannelError::Io(io::ErrorKind::UnexpectedEof.into()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use sealmoot_crypto::signature::SigningKey;
+    use socket2::SockRef;
+    use tokio::io::AsyncWriteExt;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn whoever_left_while_it_waited_is_not_answered() {
+        let key = SigningKey::generate().expect("random source");
+        let identity = Identity::new(&key).expect("a sound key");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = listener.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        for (leaves, resets) in [(false, false), (true, false), (true, true)] {
+            let mut client = TcpStream::connect(address).await.expect("accepting");
+            let (stream, from) = listener.accept().await.expect("a client");
+            // A length that no first frame has: it is looked at only when the
+            // client is there.
+            client.write_all(&[0xff; 64]).await.expect("open");
+            stream.peek(&mut [0; 1]).await.expect("bytes");
+            if resets {
+                SockRef::from(&client)
+                    .set_linger(Some(Duration::ZERO))
+                    .expect("a socket");
+            }
+            let client = Some(client).filter(|_| !leaves);
+            // Until the runtime has heard of it.
+            let heard = async {
+                while leaves && still_there(&stream).await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            timeout(Duration::from_secs(10), heard).await.expect("soon");
+            let arrival = Arrival::Noise(stream, Origin::Network(from), Arc::default());
+            let opened = arrival.open(&identity, None, &Limits::default()).await;
+            match opened.err().expect("refused") {
+                ChannelError::Io(error) => assert!(leaves, "{error}"),
+                other => assert!(!leaves && matches!(other, ChannelError::NotSealmoot)),
+            }
+            drop(client);
+        }
     }
 }

@@ -345,10 +345,15 @@ async fn converse(arrival: Arrival, place: Option<Place>, shared: Arc<Shared>) {
         _ = stopping.wait_for(Option::is_some) => return,
     };
     let own_limits = shared.authorizer.limits(&peer);
-    let place = place.filter(|_| own_limits.is_some());
-    if let Some(place) = &place {
-        place.welcome();
-    }
+    // Somebody unknown keeps its place, and makes its source no better known.
+    let (place, presence) = match place {
+        Some(place) if own_limits.is_some() => {
+            place.welcome();
+            (Some(place), None)
+        }
+        Some(place) => (None, Some(place.authorized())),
+        None => (None, None),
+    };
     let limits = own_limits.as_ref().unwrap_or(&shared.limits);
     let (key_id, origin, transport) = (peer.key_id(), peer.origin(), peer.transport());
     tracing::debug!(%origin, %transport, %key_id, "connected");
@@ -358,7 +363,7 @@ async fn converse(arrival: Arrival, place: Option<Place>, shared: Arc<Shared>) {
         () = Driver::new(stream, endpoint, limits) => {}
         () = evicted(place.as_ref()) => {}
     }
-    drop(place);
+    drop((place, presence));
     drop(registration);
     tracing::debug!(%origin, %transport, %key_id, "disconnected");
 }

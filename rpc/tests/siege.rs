@@ -4,11 +4,14 @@
 
 mod common;
 
+use std::any::Any;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, assert_serves, connect, serve};
-use sealmoot_rpc::Limits;
+use common::{Anyone, PATIENCE, assert_serves, connect, serve, serve_as};
+use sealmoot_rpc::bytes::Bytes;
+use sealmoot_rpc::{Authorizer, Candidate, Limits, Peer, Refusal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
@@ -90,6 +93,57 @@ async fn a_crowd_that_fills_the_door_does_not_keep_others_out() {
     assert!(last.is_err(), "it was one of few and is still there");
 }
 
+/// Lets everybody in, but only to log in.
+struct Doorkeeper;
+
+impl Authorizer for Doorkeeper {
+    fn present(&self) -> Bytes {
+        Bytes::from_static(b"server")
+    }
+
+    fn authorize(&self, _: &Candidate<'_>) -> Result<Arc<dyn Any + Send + Sync>, Refusal> {
+        Ok(Arc::new(()))
+    }
+
+    fn limits(&self, _: &Peer) -> Option<Limits> {
+        Some(Limits::default())
+    }
+}
+
+/// Somebody from where a client has been, and the crowd that came afterwards and
+/// needs its place or another.
+async fn crowded(authorizer: impl Authorizer) -> (TcpStream, TcpStream, impl Sized) {
+    let limits = Limits {
+        unauthenticated_max: 4,
+        // Nobody goes for having taken too long.
+        handshake: 10 * PATIENCE,
+        ..Limits::default()
+    };
+    let (server, _) = serve_as(authorizer, limits).await;
+    assert_serves(&server).await;
+    let again = TcpStream::connect(server.local_addr()).await;
+    let mut crowd = Vec::new();
+    for host in 2..6 {
+        crowd.push(connect_from(host, &server).await.expect("accepting"));
+    }
+    let first = crowd.remove(0);
+    (again.expect("accepting"), first, (crowd, server))
+}
+
+#[tokio::test]
+async fn a_crowd_drives_out_itself_before_those_who_come_back() {
+    let (mut again, mut first, _others) = crowded(Anyone(b"server")).await;
+    ends(&mut first).await;
+    let still = timeout(Duration::from_millis(50), again.read_u8()).await;
+    assert!(still.is_err(), "its source is known and it is still there");
+}
+
+#[tokio::test]
+async fn whoever_was_here_only_to_log_in_comes_back_as_a_stranger() {
+    let (mut again, _first, _others) = crowded(Doorkeeper).await;
+    ends(&mut again).await;
+}
+
 #[tokio::test]
 async fn whoever_holds_most_goes_when_strangers_hold_too_much() {
     let (server, _) = serve(Limits {
@@ -125,7 +179,7 @@ async fn whoever_holds_most_goes_when_strangers_hold_too_much() {
 #[tokio::test]
 async fn handshakes_in_turns_all_succeed() {
     let (server, _) = serve(Limits {
-        // Next to nothing: whoever comes has to wait for a turn.
+        // Little: whoever comes has to wait for a turn.
         unauthenticated_processor_percent: 20,
         ..Limits::default()
     })

@@ -3,6 +3,7 @@ use std::task::Waker;
 use tokio::io::AsyncReadExt;
 
 use super::*;
+use crate::limits::KNOWN_SOURCE_LASTS;
 
 fn admission(count_max: usize, per_source_max: usize) -> Arc<Admission> {
     Admission::new(&Limits {
@@ -29,6 +30,10 @@ fn is_deserted(admission: &Admission) -> bool {
     let crowd = admission.crowd();
     let queue = admission.queue();
     crowd.strangers.is_empty() && crowd.seats.is_empty() && queue.waiting.is_empty()
+}
+
+fn crowd_is_empty(admission: &Admission) -> bool {
+    admission.crowd().strangers.is_empty()
 }
 
 #[test]
@@ -69,6 +74,59 @@ fn whoever_makes_room_is_told() {
     assert_eq!(admission.crowd().seats.len(), 2);
     drop((second, third));
     assert!(is_deserted(&admission));
+}
+
+fn is_known(admission: &Admission, text: &str) -> bool {
+    let source = source(address(text));
+    admission.queue().turns.has_lead(source, now())
+}
+
+#[test]
+fn a_source_is_known_once_somebody_from_there_is_authorized() {
+    let admission = admission(9, 9);
+    let place = admission.admit(address("192.0.2.1")).expect("room");
+    assert!(!is_known(&admission, "192.0.2.1"));
+    let presence = place.authorized();
+    assert!(crowd_is_empty(&admission), "it is no stranger any more");
+    assert!(is_known(&admission, "192.0.2.1"));
+    assert!(!is_known(&admission, "192.0.2.2"));
+    drop(presence);
+    assert!(is_known(&admission, "192.0.2.1"));
+}
+
+#[test]
+fn guests_and_the_refused_make_no_source_known() {
+    let admission = admission(9, 9);
+    let guest = admission.admit(address("192.0.2.1")).expect("room");
+    guest.welcome();
+    drop(guest);
+    drop(admission.admit(address("192.0.2.2")).expect("room"));
+    assert!(!is_known(&admission, "192.0.2.1"));
+    assert!(!is_known(&admission, "192.0.2.2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_was_here_for_long_is_known_from_when_it_left() {
+    let admission = admission(9, 9);
+    let place = admission.admit(address("192.0.2.1")).expect("room");
+    let presence = place.authorized();
+    tokio::time::advance(3 * KNOWN_SOURCE_LASTS).await;
+    assert!(!is_known(&admission, "192.0.2.1"));
+    drop(presence);
+    assert!(is_known(&admission, "192.0.2.1"));
+    tokio::time::advance(KNOWN_SOURCE_LASTS).await;
+    assert!(!is_known(&admission, "192.0.2.1"));
+}
+
+#[test]
+fn a_known_source_keeps_its_place_when_others_crowd() {
+    let admission = admission(3, 2);
+    drop(admission.admit(address("192.0.2.1")).map(Place::authorized));
+    let known = admission.admit(address("192.0.2.1")).expect("room");
+    let crowd = ["192.0.2.2", "192.0.2.2", "192.0.2.3", "192.0.2.4"]
+        .map(|text| admission.admit(address(text)).expect("room"));
+    assert!(!is_evicted(&known));
+    assert!(is_evicted(&crowd[0]) && is_evicted(&crowd[1]));
 }
 
 #[tokio::test]
@@ -184,6 +242,21 @@ async fn whoever_dies_in_its_turn_or_before_blocks_nobody() {
     assert!(fourth.as_mut().poll(&mut context).is_ready());
     drop(fourth);
     assert!(admission.queue().waiting.is_empty());
+}
+
+#[tokio::test]
+async fn a_turn_in_which_the_machine_stood_still_stops_nobody_for_long() {
+    let admission = admission(100, 100);
+    let place = admission.admit(address("192.0.2.1")).expect("room");
+    let mut context = Context::from_waker(Waker::noop());
+    let mut slow = std::pin::pin!(place.in_turns(async {
+        std::thread::sleep(5 * TURN_COST_MAX);
+    }));
+    assert!(slow.as_mut().poll(&mut context).is_ready());
+    let mut next = std::pin::pin!(place.in_turns(std::future::ready(())));
+    assert!(next.as_mut().poll(&mut context).is_pending());
+    assert!(matches!(admission.next_turn(), Next::Turn(_)));
+    assert!(next.as_mut().poll(&mut context).is_ready());
 }
 
 #[tokio::test]

@@ -14,14 +14,24 @@
 //! before another begins; except that a source is treated as if it had come
 //! later, by a multiple of what its turns cost of late. A source that floods so
 //! waits behind one that is new; but only so long, so that nobody waits for ever.
+//!
+//! *Known sources*, from which peers were authorized of late, go ahead of all
+//! others: what strangers get is little, and a crowd of them would make those
+//! wait for it who were here an hour ago. Two things keep that lead from being
+//! one more way to keep people out. A source has it only while its turns cost
+//! little of late, so a host of ill will behind the same address as an honest one
+//! soon makes both wait among the unknown, where they would be without the lead.
+//! And one turn in [`UNKNOWN_TURN_EVERY`] is not a known one's, however many of
+//! those there are.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::known::KnownSources;
 use crate::limits::{
-    TURN_COST_FORGOTTEN, TURN_COST_HALVES, TURN_DELAY_FACTOR, TURN_DELAY_MAX, TURN_OWED_MAX,
-    TURN_SOURCES_MAX,
+    KNOWN_COST_MAX, TURN_COST_FORGOTTEN, TURN_COST_HALVES, TURN_DELAY_FACTOR, TURN_DELAY_MAX,
+    TURN_OWED_MAX, TURN_SOURCES_MAX, UNKNOWN_TURN_EVERY,
 };
 
 /// Handshakes that wait for a turn, and what turns have cost. Whoever waits has
@@ -34,11 +44,18 @@ pub(super) struct Turns {
     is_resting: bool,
     owed: Duration,
     owed_at: Instant,
-    queue: BTreeMap<(Instant, Ticket), IpAddr>,
+    leading: Line,
+    others: Line,
+    /// Turns in a row that had the lead while others waited.
+    leads: u32,
     positions: HashMap<Ticket, Instant>,
+    known: KnownSources,
     costs: HashMap<IpAddr, Cost>,
     ticket_last: u64,
 }
+
+/// Those who wait, in their order.
+type Line = BTreeMap<(Instant, Ticket), IpAddr>;
 
 /// One wait for one turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,8 +89,11 @@ impl Turns {
             is_resting: false,
             owed: Duration::ZERO,
             owed_at: now,
-            queue: BTreeMap::new(),
+            leading: Line::new(),
+            others: Line::new(),
+            leads: 0,
             positions: HashMap::new(),
+            known: KnownSources::default(),
             costs: HashMap::new(),
             ticket_last: 0,
         }
@@ -85,7 +105,7 @@ impl Turns {
     pub(super) fn queue(&mut self, source: IpAddr, since: Instant, now: Instant) -> (Ticket, bool) {
         self.ticket_last += 1;
         let ticket = Ticket(self.ticket_last);
-        let is_free = self.queue.is_empty() && !self.is_resting && self.has_room();
+        let is_free = self.is_empty() && !self.is_resting && self.has_room();
         if is_free && self.later(now).is_none() {
             self.running += 1;
             return (ticket, true);
@@ -95,7 +115,12 @@ impl Turns {
             .saturating_mul(TURN_DELAY_FACTOR)
             .min(TURN_DELAY_MAX);
         let position = since + delay;
-        self.queue.insert((position, ticket), source);
+        let line = if self.has_lead(source, now) {
+            &mut self.leading
+        } else {
+            &mut self.others
+        };
+        line.insert((position, ticket), source);
         self.positions.insert(ticket, position);
         (ticket, false)
     }
@@ -103,20 +128,21 @@ impl Turns {
     /// Gives up waiting.
     pub(super) fn leave(&mut self, ticket: Ticket) {
         if let Some(position) = self.positions.remove(&ticket) {
-            self.queue.remove(&(position, ticket));
+            self.leading.remove(&(position, ticket));
+            self.others.remove(&(position, ticket));
         }
     }
 
     /// To be asked after everything else that was ready has run.
     pub(super) fn next(&mut self, now: Instant) -> Next {
         self.is_resting = false;
-        if self.queue.is_empty() || !self.has_room() {
+        if self.is_empty() || !self.has_room() {
             return Next::Idle;
         }
         if let Some(at) = self.later(now) {
             return Next::Later(at);
         }
-        let Some(((_, ticket), _)) = self.queue.pop_first() else {
+        let Some(ticket) = self.pop(now) else {
             return Next::Idle;
         };
         self.positions.remove(&ticket);
@@ -135,6 +161,43 @@ impl Turns {
             self.forget(now);
         }
         self.costs.insert(source, Cost { amount, at: now });
+    }
+
+    /// A peer from `source` was authorized.
+    pub(super) fn welcome(&mut self, source: IpAddr, now: Instant) {
+        self.known.welcome(source, now);
+    }
+
+    /// Whether `source` is known and has not cost much of late.
+    pub(super) fn has_lead(&self, source: IpAddr, now: Instant) -> bool {
+        self.known.contains(source, now) && self.cost(source, now) <= KNOWN_COST_MAX
+    }
+
+    fn is_empty(&self) -> bool {
+        self.leading.is_empty() && self.others.is_empty()
+    }
+
+    /// Whoever goes next. One whose source has cost too much since it came
+    /// joins the others, at its place by age: so each is looked at twice at most.
+    fn pop(&mut self, now: Instant) -> Option<Ticket> {
+        while let Some(first) = self.leading.first_entry() {
+            if self.leads + 1 >= UNKNOWN_TURN_EVERY && !self.others.is_empty() {
+                break;
+            }
+            let ((position, ticket), source) = first.remove_entry();
+            if self.has_lead(source, now) {
+                self.leads = if self.others.is_empty() {
+                    0
+                } else {
+                    self.leads + 1
+                };
+                return Some(ticket);
+            }
+            self.others.insert((position, ticket), source);
+        }
+        self.leads = 0;
+        let ((_, ticket), _) = self.others.pop_first()?;
+        Some(ticket)
     }
 
     fn has_room(&self) -> bool {
@@ -179,221 +242,19 @@ impl Turns {
 impl Cost {
     fn left(self, now: Instant) -> Duration {
         let elapsed = now.saturating_duration_since(self.at);
-        let halvings = elapsed.as_millis() / TURN_COST_HALVES.as_millis();
-        let divisor = u32::try_from(halvings)
-            .ok()
-            .and_then(|halvings| 1_u32.checked_shl(halvings));
-        divisor.map_or(Duration::ZERO, |divisor| self.amount / divisor)
+        let halvings =
+            u32::try_from(elapsed.as_millis() / TURN_COST_HALVES.as_millis()).unwrap_or(u32::MAX);
+        let Some(divisor) = 1_u32.checked_shl(halvings) else {
+            return Duration::ZERO;
+        };
+        // Between two halvings along a straight line. In steps, a source that has
+        // a turn in each of them would be reckoned anew in time, and what it cost
+        // would never be forgotten.
+        let since_halving = elapsed.saturating_sub(TURN_COST_HALVES * halvings);
+        let part = since_halving.as_secs_f64() / TURN_COST_HALVES.as_secs_f64();
+        (self.amount / divisor).mul_f64(1.0 - part / 2.0)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: Duration = Duration::from_millis(1);
-
-    fn source(last: u8) -> IpAddr {
-        IpAddr::from([192, 0, 2, last])
-    }
-
-    /// Turns in a state in which whoever comes has to wait.
-    fn resting(share_percent: u32) -> (Turns, Instant) {
-        let now = Instant::now();
-        let mut turns = Turns::new(share_percent, now);
-        let (_, has_begun) = turns.queue(source(99), now, now);
-        assert!(has_begun);
-        turns.end(source(99), Duration::ZERO, now);
-        (turns, now)
-    }
-
-    fn wait(turns: &mut Turns, last: u8, now: Instant) -> Ticket {
-        let (ticket, has_begun) = turns.queue(source(last), now, now);
-        assert!(!has_begun);
-        ticket
-    }
-
-    #[test]
-    fn on_an_idle_server_nobody_waits() {
-        let now = Instant::now();
-        let mut turns = Turns::new(25, now);
-        for _ in 0..3 {
-            let (_, has_begun) = turns.queue(source(1), now, now);
-            assert!(has_begun);
-            turns.end(source(1), MS, now);
-            assert_eq!(turns.next(now), Next::Idle);
-        }
-    }
-
-    #[test]
-    fn others_run_between_two_turns() {
-        let now = Instant::now();
-        let mut turns = Turns::new(25, now);
-        assert!(turns.queue(source(1), now, now).1);
-        turns.end(source(1), MS, now);
-        let second = wait(&mut turns, 2, now);
-        assert_eq!(turns.next(now), Next::Turn(second));
-    }
-
-    #[test]
-    fn one_turn_at_a_time() {
-        let (mut turns, now) = resting(100);
-        let first = wait(&mut turns, 1, now);
-        let second = wait(&mut turns, 2, now);
-        assert_eq!(turns.next(now), Next::Turn(first));
-        assert_eq!(turns.next(now), Next::Idle);
-        turns.end(source(1), MS, now);
-        assert_eq!(turns.next(now), Next::Turn(second));
-        assert_eq!(turns.next(now), Next::Idle);
-    }
-
-    #[test]
-    fn a_share_beyond_one_processor_runs_several() {
-        let (mut turns, now) = resting(150);
-        let first = wait(&mut turns, 1, now);
-        let second = wait(&mut turns, 2, now);
-        wait(&mut turns, 3, now);
-        assert_eq!(turns.next(now), Next::Turn(first));
-        assert_eq!(turns.next(now), Next::Turn(second));
-        assert_eq!(turns.next(now), Next::Idle);
-    }
-
-    #[test]
-    fn turns_get_their_share_and_no_more() {
-        let (mut turns, mut now) = resting(25);
-        let started = now;
-        let mut computed = Duration::ZERO;
-        while now < started + 1_000 * MS {
-            let ticket = wait(&mut turns, 1, now);
-            match turns.next(now) {
-                Next::Turn(begun) => {
-                    assert_eq!(begun, ticket);
-                    now += MS;
-                    computed += MS;
-                    turns.end(source(1), MS, now);
-                }
-                Next::Later(at) => {
-                    turns.leave(ticket);
-                    assert!(at > now);
-                    now = at;
-                    turns.next(now);
-                    turns.is_resting = true;
-                }
-                Next::Idle => panic!("somebody waits"),
-            }
-        }
-        let share = 250 * MS;
-        assert!(computed >= share, "{computed:?}");
-        assert!(computed <= share + TURN_OWED_MAX + 2 * MS, "{computed:?}");
-    }
-
-    #[test]
-    fn whoever_owes_waits_until_it_is_paid() {
-        let (mut turns, now) = resting(50);
-        let first = wait(&mut turns, 1, now);
-        assert_eq!(turns.next(now), Next::Turn(first));
-        turns.end(source(1), TURN_OWED_MAX + 10 * MS, now);
-        let second = wait(&mut turns, 2, now);
-        assert_eq!(turns.next(now), Next::Later(now + 20 * MS));
-        assert_eq!(turns.next(now + 19 * MS), Next::Later(now + 20 * MS));
-        assert_eq!(turns.next(now + 20 * MS), Next::Turn(second));
-    }
-
-    #[test]
-    fn a_new_source_goes_before_one_that_floods() {
-        let (mut turns, now) = resting(25);
-        for _ in 0..10 {
-            let ticket = wait(&mut turns, 1, now);
-            assert_eq!(turns.next(now), Next::Turn(ticket));
-            turns.end(source(1), MS / 10, now);
-        }
-        let flood: Vec<_> = (0..64).map(|_| wait(&mut turns, 1, now)).collect();
-        let honest = wait(&mut turns, 2, now + MS);
-        assert_eq!(turns.next(now + MS), Next::Turn(honest));
-        turns.end(source(2), MS / 10, now + MS);
-        assert_eq!(turns.next(now + MS), Next::Turn(flood[0]));
-    }
-
-    #[test]
-    fn a_handshake_that_has_begun_goes_on_before_another_begins() {
-        let (mut turns, now) = resting(25);
-        let newer = wait(&mut turns, 1, now + MS);
-        let (older, _) = turns.queue(source(2), now, now + 2 * MS);
-        assert_eq!(turns.next(now + 2 * MS), Next::Turn(older));
-        turns.end(source(2), MS / 10, now + 2 * MS);
-        assert_eq!(turns.next(now + 2 * MS), Next::Turn(newer));
-    }
-
-    #[test]
-    fn nobody_waits_for_ever() {
-        let (mut turns, now) = resting(100);
-        turns.queue(source(1), now, now);
-        turns.next(now);
-        turns.end(source(1), 100 * TURN_DELAY_MAX, now);
-        let late = now + 1_000 * TURN_DELAY_MAX;
-        // What was owed is paid, but the source is still known for it.
-        turns.costs.insert(
-            source(1),
-            Cost {
-                amount: 100 * TURN_DELAY_MAX,
-                at: late,
-            },
-        );
-        turns.is_resting = true;
-        let flooding = wait(&mut turns, 1, late);
-        let newer = wait(&mut turns, 2, late + TURN_DELAY_MAX + MS);
-        let now = late + TURN_DELAY_MAX + MS;
-        assert_eq!(turns.next(now), Next::Turn(flooding));
-        turns.end(source(1), Duration::ZERO, now);
-        assert_eq!(turns.next(now), Next::Turn(newer));
-    }
-
-    #[test]
-    fn what_a_source_cost_is_forgotten_with_time() {
-        let now = Instant::now();
-        let cost = Cost {
-            amount: 8 * MS,
-            at: now,
-        };
-        assert_eq!(cost.left(now), 8 * MS);
-        assert_eq!(cost.left(now + TURN_COST_HALVES), 4 * MS);
-        assert_eq!(cost.left(now + 3 * TURN_COST_HALVES), MS);
-        assert_eq!(cost.left(now + 40 * TURN_COST_HALVES), Duration::ZERO);
-    }
-
-    #[test]
-    fn the_table_of_sources_is_bounded() {
-        let now = Instant::now();
-        let mut turns = Turns::new(100, now);
-        for index in 0..3 * TURN_SOURCES_MAX {
-            let index = u32::try_from(index).expect("small");
-            let source = IpAddr::from(index.to_be_bytes());
-            turns.running += 1;
-            turns.end(source, MS, now);
-            assert!(turns.costs.len() <= TURN_SOURCES_MAX);
-        }
-    }
-
-    #[test]
-    fn whoever_leaves_gets_no_turn() {
-        let (mut turns, now) = resting(25);
-        let first = wait(&mut turns, 1, now);
-        let second = wait(&mut turns, 2, now);
-        turns.leave(first);
-        turns.leave(first);
-        assert_eq!(turns.next(now), Next::Turn(second));
-        turns.leave(second);
-        assert_eq!(turns.next(now), Next::Idle);
-        assert!(turns.queue.is_empty() && turns.positions.is_empty());
-    }
-
-    #[test]
-    fn a_clock_that_stands_still_or_goes_back_breaks_nothing() {
-        let (mut turns, now) = resting(25);
-        let ticket = wait(&mut turns, 1, now + 10 * MS);
-        assert_eq!(turns.next(now), Next::Turn(ticket));
-        turns.end(source(1), 2 * TURN_OWED_MAX, now);
-        wait(&mut turns, 1, now);
-        assert!(matches!(turns.next(now), Next::Later(_)));
-    }
-}
+mod tests;

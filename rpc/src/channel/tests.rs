@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sealmoot_crypto::signature::SigningKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -245,12 +246,20 @@ async fn a_process_of_another_user_is_refused_on_both_sides() {
     let limits = Limits::default();
     let nobody = AllowedUsers::these([u32::MAX - 7]);
     let (near, far) = tokio::net::UnixStream::pair().expect("sockets");
-    let refused = UnixChannel::connect(&client, near, &nobody, &limits).await;
+    // Whoever is not refused would be waited for.
+    let at_once = Duration::from_secs(10);
+    let refused = UnixChannel::connect(&client, near, &nobody, &limits);
+    let refused = tokio::time::timeout(at_once, refused)
+        .await
+        .expect("at once");
     assert!(
         matches!(refused, Err(ChannelError::WrongUser(_))),
         "{refused:?}"
     );
-    let refused = UnixChannel::accept(&server, far, &nobody, &limits).await;
+    let refused = UnixChannel::accept(&server, far, &nobody, &limits);
+    let refused = tokio::time::timeout(at_once, refused)
+        .await
+        .expect("at once");
     assert!(
         matches!(refused, Err(ChannelError::WrongUser(_))),
         "{refused:?}"
@@ -371,7 +380,9 @@ async fn a_record_longer_than_a_streams_is_refused_by_its_length() {
     let honest = async {
         let channel = NoiseChannel::accept(&server, &acceptance, far, ORIGIN, &limits).await;
         let mut channel = channel.expect("agreed");
-        channel.read_u8().await.expect_err("too long")
+        // The rest never comes.
+        let heard = tokio::time::timeout(Duration::from_secs(10), channel.read_u8());
+        heard.await.expect("at once").expect_err("too long")
     };
     let (_stream, error) = tokio::join!(hostile, honest);
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);

@@ -107,7 +107,7 @@ async fn whoever_only_receives_shows_life_unasked() {
         }
     };
     tokio::select! {
-        () = hear => {}
+        heard = tokio::time::timeout(Duration::from_secs(60), hear) => heard.expect("life is shown"),
         () = talk => unreachable!(),
     }
     assert_eq!(started.elapsed().as_secs(), 5);

@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use crate::field::{Field, Sources};
+use crate::field::{Field, HOSTILE_SEED, Sources, key};
 use crate::process::cpu_time;
 
 /// What the attackers do.
@@ -258,20 +258,39 @@ impl Campaign {
 
     /// The next connection, from the next source.
     async fn connect(&self, over: Over) -> io::Result<TcpStream> {
+        self.connect_from(self.sources, over).await
+    }
+
+    async fn connect_from(&self, sources: Sources, over: Over) -> io::Result<TcpStream> {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let address = match over {
             Over::Tls => self.field.tls,
             Over::Noise => self.field.noise,
         };
         let source = u32::try_from(serial % u64::from(u32::MAX)).expect("below it");
-        let stream = self.sources.connect(source, address).await?;
+        let stream = sources.connect(source, address).await?;
         self.connections.fetch_add(1, Ordering::Relaxed);
         Ok(stream)
     }
 
-    /// A channel, in which `key` is proved.
+    /// A channel, in which `identity` is proved.
     async fn open(&self, over: Over, identity: &Identity) -> io::Result<Box<dyn Channel>> {
-        let stream = self.connect(over).await?;
+        self.open_from(self.sources, over, identity).await
+    }
+
+    /// The same as somebody whom the server admits.
+    async fn open_admitted(&self, over: Over) -> io::Result<Box<dyn Channel>> {
+        let identity = Identity::new(&key(HOSTILE_SEED)).expect("a sound key");
+        self.open_from(Sources::Admitted, over, &identity).await
+    }
+
+    async fn open_from(
+        &self,
+        sources: Sources,
+        over: Over,
+        identity: &Identity,
+    ) -> io::Result<Box<dyn Channel>> {
+        let stream = self.connect_from(sources, over).await?;
         let origin = Origin::Network(stream.peer_addr()?);
         match over {
             Over::Tls => TlsChannel::connect(identity, stream, origin, &self.limits)

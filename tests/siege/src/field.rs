@@ -24,8 +24,8 @@ pub(crate) const HOSTILE_SEED: u8 = 2;
 /// Attackers' addresses, when they have many.
 const SOURCES: u32 = 250;
 
-/// Honest newcomers' addresses: each of them comes every few seconds.
-const HONEST_SOURCES: u32 = 20;
+/// Addresses of honest clients that the server has seen before any siege.
+pub(crate) const KNOWN_SOURCES: u32 = 8;
 
 /// A key that every role can make for itself; in this program nothing is secret.
 pub(crate) fn key(seed: u8) -> SigningKey {
@@ -88,8 +88,13 @@ pub(crate) enum Sources {
     Many,
     /// One address.
     One,
-    /// 20 addresses of 127.17.0.0/16, those of the honest.
-    Honest,
+    /// 250 addresses of 127.19.0.0/16, of attackers with an admitted key. Others
+    /// do not come from there: where somebody was let in is known afterwards.
+    Admitted,
+    /// 8 addresses of 127.17.0.0/16: the honest that were here before.
+    Known,
+    /// Addresses of 127.18.0.0/16, each used once: the honest that were not.
+    New,
 }
 
 impl Sources {
@@ -104,7 +109,9 @@ impl Sources {
         match self {
             Self::Many => "many",
             Self::One => "one",
-            Self::Honest => "honest",
+            Self::Admitted => "admitted",
+            Self::Known => "known",
+            Self::New => "new",
         }
     }
 
@@ -112,7 +119,9 @@ impl Sources {
         let (network, host) = match self {
             Self::Many => (16, 1 + index % SOURCES),
             Self::One => (16, 1),
-            Self::Honest => (17, 1 + index % HONEST_SOURCES),
+            Self::Admitted => (19, 1 + index % SOURCES),
+            Self::Known => (17, 1 + index % KNOWN_SOURCES),
+            Self::New => (18, 1 + index % u32::from(u16::MAX)),
         };
         Ipv4Addr::from(u32::from(Ipv4Addr::new(127, network, 0, 0)) + host)
     }
@@ -186,6 +195,7 @@ mod tests {
         };
         assert_eq!(distinct(Sources::One), 1);
         assert_eq!(distinct(Sources::Many), SOURCES as usize);
-        assert_eq!(distinct(Sources::Honest), HONEST_SOURCES as usize);
+        assert_eq!(distinct(Sources::Known), KNOWN_SOURCES as usize);
+        assert_eq!(distinct(Sources::New), 1000);
     }
 }

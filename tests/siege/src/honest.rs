@@ -1,5 +1,6 @@
 //! The honest clients: calls at a fixed rate over connections that last, and
-//! new connections at a low rate.
+//! new connections at a low rate, in turn from addresses that were here before
+//! any siege and from such as never were.
 //!
 //! Latencies run from the moment at which a call was *due*. A client that waits
 //! for the server before it counts on would hide the very stalls looked for.
@@ -23,7 +24,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::field::{ECHO, Field, HONEST_SEED, Sources, hello, key};
+use crate::field::{ECHO, Field, HONEST_SEED, KNOWN_SOURCES, Sources, hello, key};
 use crate::process::stolen_ticks;
 
 /// One call each two milliseconds, over four connections.
@@ -43,7 +44,8 @@ struct Samples {
     calls_us: Vec<u64>,
     calls_stolen: usize,
     calls_failed: u64,
-    connects_us: Vec<u64>,
+    connects_known_us: Vec<u64>,
+    connects_new_us: Vec<u64>,
     connects_failed: u64,
     failure: Option<String>,
 }
@@ -96,6 +98,13 @@ async fn serve_parent() {
     let (runtime, call_samples) = (Handle::current(), Arc::clone(&samples));
     std::thread::spawn(move || call_steadily(&connections, &call_samples, &runtime));
     let identity = Identity::new(&key(HONEST_SEED)).expect("a sound key");
+    for index in 0..KNOWN_SOURCES {
+        let newcomer = Newcomer::known(index);
+        let welcomed = timeout(PATIENCE, newcomer.connect(&identity, &field)).await;
+        welcomed
+            .expect("an idle server answers")
+            .expect("nobody attacks yet");
+    }
     tokio::spawn(connect_steadily(identity, field, Arc::clone(&samples)));
     let slot_samples = Arc::clone(&samples);
     std::thread::spawn(move || end_slots(&slot_samples));
@@ -114,7 +123,8 @@ async fn serve_parent() {
                 "calls_us": taken.calls_us,
                 "calls_stolen": taken.calls_stolen,
                 "calls_failed": taken.calls_failed,
-                "connects_us": taken.connects_us,
+                "connects_known_us": taken.connects_known_us,
+                "connects_new_us": taken.connects_new_us,
                 "connects_failed": taken.connects_failed,
                 "failure": taken.failure,
             })
@@ -185,46 +195,81 @@ async fn connect_steadily(identity: Identity, field: Field, samples: Shared) {
     for index in 0.. {
         let due = ticks.tick().await.into_std();
         let (identity, field, samples) = (identity.clone(), field.clone(), Arc::clone(&samples));
+        let newcomer = if index % 2 == 0 {
+            Newcomer::known(index / 2)
+        } else {
+            Newcomer::unknown(index / 2)
+        };
         tokio::spawn(async move {
-            let outcome = timeout(PATIENCE, newcomer(&identity, &field, index)).await;
+            let outcome = timeout(PATIENCE, newcomer.connect(&identity, &field)).await;
             let elapsed_us = micros(due);
             let mut samples = lock(&samples);
+            let kind = newcomer.sources.word();
             match outcome {
-                Ok(Ok(())) => samples.connects_us.push(elapsed_us),
+                Ok(Ok(())) if newcomer.sources == Sources::Known => {
+                    samples.connects_known_us.push(elapsed_us);
+                }
+                Ok(Ok(())) => samples.connects_new_us.push(elapsed_us),
                 Ok(Err(error)) => {
                     samples.connects_failed += 1;
-                    samples.failure = Some(format!("connect: {error}"));
+                    samples.failure = Some(format!("connect, {kind}: {error}"));
                 }
                 Err(_) => {
                     samples.connects_failed += 1;
-                    samples.failure = Some("connect: no welcome in 10 s".to_owned());
+                    samples.failure = Some(format!("connect, {kind}: no welcome in 10 s"));
                 }
             }
         });
     }
 }
 
-/// Connects from the address with this number, and leaves when it is welcome.
-/// Over TLS and Noise in turn.
-async fn newcomer(identity: &Identity, field: &Field, index: u32) -> io::Result<()> {
-    let (limits, options) = (Limits::default(), Options::default());
-    let is_tls = index.is_multiple_of(2);
-    let address = if is_tls { field.tls } else { field.noise };
-    let stream = Sources::Honest.connect(index / 2, address).await?;
-    let origin = Origin::Network(address);
-    let mut channel: Box<dyn Channel> = if is_tls {
-        let opened = TlsChannel::connect(identity, stream, origin, &limits).await;
-        Box::new(opened.map_err(io::Error::other)?)
-    } else {
-        let target = field.noise_target();
-        let opened =
-            NoiseChannel::connect(identity, &target, &options, stream, origin, &limits).await;
-        Box::new(opened.map_err(io::Error::other)?)
-    };
-    hear_hello(&mut channel, 0).await?;
-    channel.write_all(&hello(b"honest")).await?;
-    channel.flush().await?;
-    hear_hello(&mut channel, FLAG_WELCOME).await
+/// An honest client that connects and leaves when it is welcome.
+#[derive(Clone, Copy, Debug)]
+struct Newcomer {
+    sources: Sources,
+    index: u32,
+    is_tls: bool,
+}
+
+impl Newcomer {
+    /// From one of the known addresses, all of which come round; in the next
+    /// round over the other protocol.
+    fn known(index: u32) -> Self {
+        Self {
+            sources: Sources::Known,
+            index,
+            is_tls: (index + index / KNOWN_SOURCES).is_multiple_of(2),
+        }
+    }
+
+    /// From an address that was never here, over TLS and Noise in turn.
+    fn unknown(index: u32) -> Self {
+        Self {
+            sources: Sources::New,
+            index,
+            is_tls: index.is_multiple_of(2),
+        }
+    }
+
+    async fn connect(self, identity: &Identity, field: &Field) -> io::Result<()> {
+        let (limits, options) = (Limits::default(), Options::default());
+        let address = if self.is_tls { field.tls } else { field.noise };
+        let stream = self.sources.connect(self.index, address).await?;
+        let origin = Origin::Network(address);
+        let mut channel: Box<dyn Channel> = if self.is_tls {
+            let opened = TlsChannel::connect(identity, stream, origin, &limits).await;
+            Box::new(opened.map_err(io::Error::other)?)
+        } else {
+            let target = field.noise_target();
+            let opened =
+                NoiseChannel::connect(identity, &target, &options, stream, origin, &limits).await;
+            Box::new(opened.map_err(io::Error::other)?)
+        };
+        hear_hello(&mut channel, 0).await?;
+        channel.write_all(&hello(b"honest")).await?;
+        channel.flush().await?;
+        hear_hello(&mut channel, FLAG_WELCOME).await
+    }
 }
 
 /// Reads exactly one frame, which is a hello with these flags.

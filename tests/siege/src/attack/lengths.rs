@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::{Campaign, Over, fresh_key};
-use crate::field::{HOSTILE_SEED, hello, key};
+use crate::field::hello;
 
 const ATTACKERS: u32 = 64;
 const HOLDERS: u32 = 1_000;
@@ -18,10 +18,9 @@ const HOLDERS: u32 = 1_000;
 /// that have 16; then bytes, as if they were to come.
 pub(super) async fn longest(campaign: &Arc<Campaign>, over: Over) {
     let stranger = Identity::new(&fresh_key()).expect("a sound key");
-    let known = Identity::new(&key(HOSTILE_SEED)).expect("a sound key");
     campaign
         .squad(ATTACKERS, move |campaign, worker, round| {
-            let (stranger, known) = (stranger.clone(), known.clone());
+            let stranger = stranger.clone();
             async move {
                 match (u64::from(worker) + round) % 4 {
                     // A frame, before authorization: kind hello.
@@ -40,7 +39,7 @@ pub(super) async fn longest(campaign: &Arc<Campaign>, over: Over) {
                     }
                     // A frame, after authorization: kind call.
                     2 => {
-                        let channel = campaign.open(over, &known).await?;
+                        let channel = campaign.open_admitted(over).await?;
                         let mut bytes = hello(b"");
                         bytes.extend_from_slice(&[255, 255, 255, 255, 2, 0, 0, 0, 1, 0, 0, 0]);
                         pour(&campaign, channel, &bytes).await
