@@ -1,9 +1,10 @@
 //! A connection to a server, and the calls made over it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,12 +14,49 @@ use tokio::sync::{oneshot, watch};
 use crate::connection::{Driver, Endpoint, Input, Outlook};
 use crate::frame::Violation;
 use crate::limits::Limits;
-use crate::multiplexer;
+use crate::metadata::Metadata;
+use crate::multiplexer::{self, Extras, Side, Taken, Unsent};
 use crate::peer::Peer;
+use crate::service::MethodKind;
 use crate::status::{Code, Execution, Status};
+use crate::streams::{RawPendingReply, RawReplyStream, RawRequestSink};
 
 type Outcome = Result<Bytes, Status>;
 type Waiter = oneshot::Sender<Outcome>;
+
+/// What a call carries beside its request, and how long it may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallOptions {
+    /// How long the caller waits. It travels with the call, and the server
+    /// drops the handler when it is over.
+    pub timeout: Duration,
+    /// What the handler, and whoever stands before it, sees beside the request.
+    pub metadata: Metadata,
+}
+
+impl CallOptions {
+    /// No metadata.
+    pub fn new(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            metadata: Metadata::new(),
+        }
+    }
+
+    /// The same with metadata.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+}
+
+impl From<Duration> for CallOptions {
+    fn from(timeout: Duration) -> Self {
+        Self::new(timeout)
+    }
+}
 
 /// An authenticated connection to one server.
 ///
@@ -44,11 +82,107 @@ impl Connection {
         body: impl Into<Bytes>,
         timeout: Duration,
     ) -> Result<Bytes, Status> {
+        let extras = Extras::default();
+        self.call_extra(method, body.into(), timeout, &extras).await
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::call`].
+    pub async fn call_with(
+        &self,
+        method: u64,
+        body: impl Into<Bytes>,
+        options: &CallOptions,
+    ) -> Result<Bytes, Status> {
+        let extras = Extras {
+            metadata: options.metadata.clone(),
+            once: None,
+        };
+        self.call_extra(method, body.into(), options.timeout, &extras)
+            .await
+    }
+
+    /// Calls a method with a stream of requests, which is answered once.
+    /// Returns at once: nothing has been sent yet.
+    ///
+    /// # Errors
+    ///
+    /// No such call can be made now; [`Execution::NotSent`].
+    pub fn client_stream(
+        &self,
+        method: u64,
+        options: &CallOptions,
+    ) -> Result<(RawRequestSink, RawPendingReply), Status> {
+        let stream = self.stream(MethodKind::ClientStream, method, Bytes::new(), options)?;
+        Ok((
+            RawRequestSink::new(Arc::clone(&stream)),
+            RawPendingReply::new(stream),
+        ))
+    }
+
+    /// Calls a method that answers with a stream. Returns at once: nothing has
+    /// been sent yet.
+    ///
+    /// # Errors
+    ///
+    /// No such call can be made now; [`Execution::NotSent`].
+    pub fn server_stream(
+        &self,
+        method: u64,
+        body: impl Into<Bytes>,
+        options: &CallOptions,
+    ) -> Result<RawReplyStream, Status> {
+        let stream = self.stream(MethodKind::ServerStream, method, body.into(), options)?;
+        Ok(RawReplyStream::new(stream))
+    }
+
+    /// Calls a method with streams both ways. Returns at once: nothing has been
+    /// sent yet.
+    ///
+    /// # Errors
+    ///
+    /// No such call can be made now; [`Execution::NotSent`].
+    pub fn bidirectional(
+        &self,
+        method: u64,
+        options: &CallOptions,
+    ) -> Result<(RawRequestSink, RawReplyStream), Status> {
+        let stream = self.stream(MethodKind::Bidirectional, method, Bytes::new(), options)?;
+        Ok((
+            RawRequestSink::new(Arc::clone(&stream)),
+            RawReplyStream::new(stream),
+        ))
+    }
+
+    fn stream(
+        &self,
+        kind: MethodKind,
+        method: u64,
+        body: Bytes,
+        options: &CallOptions,
+    ) -> Result<Arc<StreamCall>, Status> {
+        let call = self.handle.link.begin_stream(kind, method, body, options)?;
+        Ok(Arc::new(StreamCall {
+            handle: Arc::clone(&self.handle),
+            call,
+        }))
+    }
+
+    async fn call_extra(
+        &self,
+        method: u64,
+        body: Bytes,
+        timeout: Duration,
+        extras: &Extras,
+    ) -> Result<Bytes, Status> {
         let (waiter, outcome) = oneshot::channel();
         let call = self
             .handle
             .link
-            .begin(method, body.into(), timeout, waiter)?;
+            .begin(method, body, timeout, extras, waiter)?;
         let mut cancel = CancelOnDrop {
             link: &self.handle.link,
             call: Some(call),
@@ -100,6 +234,7 @@ impl Connection {
         let link = Arc::new(Link {
             state: Mutex::new(State {
                 multiplexer: multiplexer::Client::new(limits.clone()),
+                waiting: HashMap::new(),
                 waker: None,
                 is_closing: false,
             }),
@@ -138,6 +273,83 @@ impl Drop for Handle {
     }
 }
 
+/// A call with a stream, as the users of its streams share it. When the last
+/// of them is dropped, the call is cancelled unless it is over.
+pub(crate) struct StreamCall {
+    handle: Arc<Handle>,
+    call: u32,
+}
+
+impl StreamCall {
+    /// The next reply; the one reply of a client's stream comes so, too.
+    pub(crate) fn poll_reply(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
+        let mut state = self.handle.link.lock();
+        let taken = match state.multiplexer.take(self.call) {
+            Taken::Message(message) => Ok(Some(message)),
+            Taken::End => Ok(None),
+            Taken::Failed(status) => Err(status),
+            Taken::Wait => {
+                let waker = cx.waker().clone();
+                state.waiting.insert((self.call, Side::Reader), waker);
+                return Poll::Pending;
+            }
+        };
+        // Taking may have made credit due.
+        let waker = state.waker_for_output();
+        drop(state);
+        wake(waker);
+        Poll::Ready(taken)
+    }
+
+    /// Queues a message when there is credit; it comes back in `message` when
+    /// there is none.
+    pub(crate) fn poll_send(
+        &self,
+        message: &mut Option<Bytes>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Status>> {
+        let Some(taken) = message.take() else {
+            return Poll::Ready(Ok(()));
+        };
+        let mut state = self.handle.link.lock();
+        match state.multiplexer.send(self.call, taken) {
+            Ok(()) => {
+                let waker = state.waker.take();
+                drop(state);
+                wake(waker);
+                Poll::Ready(Ok(()))
+            }
+            Err(Unsent::Wait(back)) => {
+                *message = Some(back);
+                let waker = cx.waker().clone();
+                state.waiting.insert((self.call, Side::Writer), waker);
+                Poll::Pending
+            }
+            Err(Unsent::Over(status)) => Poll::Ready(Err(status)),
+        }
+    }
+
+    /// Ends our stream.
+    pub(crate) fn finish(&self) {
+        let mut state = self.handle.link.lock();
+        state.multiplexer.finish(self.call);
+        let waker = state.waker.take();
+        drop(state);
+        wake(waker);
+    }
+
+    /// The call is no longer wanted.
+    pub(crate) fn cancel(&self) {
+        self.handle.link.cancel(self.call);
+    }
+}
+
+impl Drop for StreamCall {
+    fn drop(&mut self) {
+        self.handle.link.release_stream(self.call);
+    }
+}
+
 /// What callers and the driver share.
 struct Link {
     state: Mutex<State>,
@@ -147,6 +359,8 @@ struct Link {
 
 struct State {
     multiplexer: multiplexer::Client<Waiter>,
+    /// Users of streams that wait: at most two a call.
+    waiting: HashMap<(u32, Side), Waker>,
     waker: Option<Waker>,
     is_closing: bool,
 }
@@ -157,13 +371,33 @@ impl Link {
         method: u64,
         body: Bytes,
         timeout: Duration,
+        extras: &Extras,
         waiter: Waiter,
     ) -> Result<u32, Status> {
         let now = tokio::time::Instant::now().into_std();
         let mut state = self.lock();
         let call = state
             .multiplexer
-            .begin(now, method, body, timeout, waiter)?;
+            .begin_with(now, method, body, timeout, extras, waiter)?;
+        let waker = state.waker.take();
+        drop(state);
+        wake(waker);
+        Ok(call)
+    }
+
+    fn begin_stream(
+        &self,
+        kind: MethodKind,
+        method: u64,
+        body: Bytes,
+        options: &CallOptions,
+    ) -> Result<u32, Status> {
+        let now = tokio::time::Instant::now().into_std();
+        let (timeout, metadata) = (options.timeout, options.metadata.clone());
+        let mut state = self.lock();
+        let call = state
+            .multiplexer
+            .begin_stream(now, kind, method, body, timeout, metadata)?;
         let waker = state.waker.take();
         drop(state);
         wake(waker);
@@ -173,9 +407,19 @@ impl Link {
     fn cancel(&self, call: u32) {
         let mut state = self.lock();
         state.multiplexer.cancel(call);
-        let waker = state.waker.take();
+        let wakers = state.wakers();
         drop(state);
-        wake(waker);
+        wake(wakers);
+    }
+
+    fn release_stream(&self, call: u32) {
+        let mut state = self.lock();
+        state.multiplexer.release(call);
+        state.waiting.remove(&(call, Side::Reader));
+        state.waiting.remove(&(call, Side::Writer));
+        let wakers = state.wakers();
+        drop(state);
+        wake(wakers);
     }
 
     fn close(&self) {
@@ -188,11 +432,11 @@ impl Link {
             "the connection was closed here",
         );
         state.multiplexer.fail_all(&reason, &mut outcomes);
-        let waker = state.waker.take();
+        let wakers = state.wakers();
         drop(state);
         self.closed.send_replace(true);
         deliver(&mut outcomes);
-        wake(waker);
+        wake(wakers);
     }
 
     fn release(&self) {
@@ -240,7 +484,9 @@ impl Endpoint for ClientEndpoint {
             };
         }
         let is_refused = state.multiplexer.refusal().is_some();
+        let wakers = state.stream_wakers();
         drop(state);
+        wake(wakers);
         if is_refused && !*self.link.closed.borrow() {
             self.link.closed.send_replace(true);
         }
@@ -263,8 +509,10 @@ impl Endpoint for ClientEndpoint {
             is_finished: state.is_closing || is_refused_and_done,
         };
         state.keep(waker);
+        let wakers = state.stream_wakers();
         drop(state);
         deliver(&mut self.outcomes);
+        wake(wakers);
         outlook
     }
 
@@ -290,21 +538,46 @@ impl Endpoint for ClientEndpoint {
             violation.to_string(),
         );
         state.multiplexer.goaway(&told);
+        let wakers = state.stream_wakers();
         drop(state);
         self.link.closed.send_replace(true);
         deliver(&mut self.outcomes);
+        wake(wakers);
     }
 
     fn lost(&mut self, reason: &Status) {
         let mut state = self.link.lock();
         state.multiplexer.fail_all(reason, &mut self.outcomes);
+        let wakers = state.stream_wakers();
         drop(state);
         self.link.closed.send_replace(true);
         deliver(&mut self.outcomes);
+        wake(wakers);
     }
 }
 
 impl State {
+    /// Those users of streams who are to look again: to be woken outside the
+    /// lock.
+    fn stream_wakers(&mut self) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        while let Some(notice) = self.multiplexer.next_notice() {
+            wakers.extend(self.waiting.remove(&notice));
+        }
+        wakers
+    }
+
+    /// The same with the driver's. Allocates for streams alone.
+    fn wakers(&mut self) -> impl Iterator<Item = Waker> + use<> {
+        self.stream_wakers().into_iter().chain(self.waker.take())
+    }
+
+    /// The driver's, when there is something to write.
+    fn waker_for_output(&mut self) -> Option<Waker> {
+        let has_output = self.multiplexer.has_output();
+        self.waker.take_if(|_| has_output)
+    }
+
     fn keep(&mut self, waker: &Waker) {
         match &self.waker {
             Some(kept) if kept.will_wake(waker) => {}
@@ -321,8 +594,8 @@ fn deliver(outcomes: &mut Vec<(Waiter, Outcome)>) {
     }
 }
 
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
+fn wake(wakers: impl IntoIterator<Item = Waker>) {
+    for waker in wakers {
         waker.wake();
     }
 }

@@ -5,7 +5,8 @@
 //! so that nothing is ever half understood.
 
 use crate::limits::{
-    CHUNK_BYTES_MAX, STATEMENTS_BYTES_MAX, STATUS_DETAILS_BYTES_MAX, STATUS_MESSAGE_BYTES_MAX,
+    CHUNK_BYTES_MAX, METADATA_BYTES_MAX, STATEMENTS_BYTES_MAX, STATUS_DETAILS_BYTES_MAX,
+    STATUS_MESSAGE_BYTES_MAX,
 };
 
 /// Bytes before a payload.
@@ -17,8 +18,33 @@ pub const FLAG_MORE: u8 = 0b0000_0001;
 /// Flag of the hello by which a server admits its client.
 pub const FLAG_WELCOME: u8 = 0b0000_0010;
 
-/// Bytes of a call's payload before the body: timeout and method.
+/// Flag of a call whose client sends a stream of messages, and of the reply
+/// with which a stream of messages begins.
+pub const FLAG_STREAM: u8 = 0b0000_0100;
+
+/// Flag of a call whose client expects a stream of replies.
+pub const FLAG_REPLIES: u8 = 0b0000_1000;
+
+/// Flag of a call with a metadata block before its body.
+pub const FLAG_METADATA: u8 = 0b0001_0000;
+
+/// Flag of a call with an at-most-once block before all but the prefix.
+pub const FLAG_ONCE: u8 = 0b0010_0000;
+
+/// Flag of a stream's chunk with which a message ends.
+pub const FLAG_LAST: u8 = 0b0100_0000;
+
+/// Bytes of a call's payload before all else: timeout and method.
 pub const CALL_PREFIX_BYTES: usize = 12;
+
+/// Bytes of a call's at-most-once block: incarnation, sequence and floor.
+pub const ONCE_BYTES: usize = 32;
+
+/// Bytes of the length before a call's metadata.
+pub const METADATA_LENGTH_BYTES: usize = 2;
+
+/// Bytes of a credit frame's payload.
+pub const CREDIT_BYTES: usize = 4;
 
 /// Bytes that a ping carries and its pong returns.
 pub const PING_BYTES: usize = 8;
@@ -40,13 +66,13 @@ pub enum Kind {
     Call = 2,
     /// An answer, or its beginning.
     Reply = 3,
-    /// More of a body.
+    /// More of a body, or of a stream's message.
     Chunk = 4,
-    /// The rest of a body.
+    /// The rest of a body, or the end of a stream.
     End = 5,
     /// The caller no longer wants the answer.
     Cancel = 6,
-    /// Reserved: receiving it closes the connection in this version.
+    /// So many more bytes of a stream may be sent.
     Credit = 7,
     /// Are you there?
     Ping = 8,
@@ -77,9 +103,16 @@ impl Kind {
     pub const fn payload_bytes_max(self) -> usize {
         match self {
             Self::Hello => HELLO_PREFIX_BYTES + STATEMENTS_BYTES_MAX,
-            Self::Call => CALL_PREFIX_BYTES + CHUNK_BYTES_MAX,
+            Self::Call => {
+                CALL_PREFIX_BYTES
+                    + ONCE_BYTES
+                    + METADATA_LENGTH_BYTES
+                    + METADATA_BYTES_MAX
+                    + CHUNK_BYTES_MAX
+            }
             Self::Reply | Self::Chunk | Self::End => CHUNK_BYTES_MAX,
-            Self::Cancel | Self::Credit => 0,
+            Self::Cancel => 0,
+            Self::Credit => CREDIT_BYTES,
             Self::Ping | Self::Pong => PING_BYTES,
             Self::Goaway => {
                 FAILURE_FIXED_BYTES + STATUS_MESSAGE_BYTES_MAX + STATUS_DETAILS_BYTES_MAX
@@ -90,7 +123,9 @@ impl Kind {
     const fn flags_allowed(self) -> u8 {
         match self {
             Self::Hello => FLAG_WELCOME,
-            Self::Call | Self::Reply => FLAG_MORE,
+            Self::Call => FLAG_MORE | FLAG_STREAM | FLAG_REPLIES | FLAG_METADATA | FLAG_ONCE,
+            Self::Reply => FLAG_MORE | FLAG_STREAM,
+            Self::Chunk => FLAG_LAST,
             _ => 0,
         }
     }
@@ -102,7 +137,7 @@ impl Kind {
     const fn has_call(self) -> bool {
         matches!(
             self,
-            Self::Call | Self::Reply | Self::Chunk | Self::End | Self::Cancel
+            Self::Call | Self::Reply | Self::Chunk | Self::End | Self::Cancel | Self::Credit
         )
     }
 }
@@ -149,6 +184,12 @@ impl Header {
         }
         if flags & !kind.flags_allowed() != 0 {
             return Err(Violation::UnknownFlags { kind, flags });
+        }
+        if flags & FLAG_STREAM != 0 && flags & FLAG_MORE != 0 {
+            return Err(Violation::Malformed("a stream that is a body too"));
+        }
+        if flags & FLAG_ONCE != 0 && flags & (FLAG_STREAM | FLAG_REPLIES) != 0 {
+            return Err(Violation::Malformed("an at-most-once call with a stream"));
         }
         if header.code != 0 && !kind.has_code() {
             return Err(Violation::Malformed("code on a frame that has none"));
@@ -238,6 +279,21 @@ impl<'a> Frame<'a> {
     pub fn has_more(&self) -> bool {
         self.flags & FLAG_MORE != 0
     }
+
+    /// Whether messages follow in place of a body.
+    pub fn is_stream(&self) -> bool {
+        self.flags & FLAG_STREAM != 0
+    }
+
+    /// Whether the caller expects a stream of replies.
+    pub fn wants_replies(&self) -> bool {
+        self.flags & FLAG_REPLIES != 0
+    }
+
+    /// Whether a message of a stream ends with this chunk.
+    pub fn is_last(&self) -> bool {
+        self.flags & FLAG_LAST != 0
+    }
 }
 
 /// Appends a frame whose payload stands in several places.
@@ -296,6 +352,13 @@ pub enum Violation {
     /// A call under a number that is in use.
     #[error("call {0} is already in flight")]
     DuplicateCall(u32),
+    /// More bytes of a stream than there was credit for.
+    #[error("a stream exceeded its credit")]
+    CreditExceeded,
+    /// Credit beyond
+    /// [`STREAM_CREDIT_MAX`](crate::limits::STREAM_CREDIT_MAX), or none.
+    #[error("a stream was given {0} bytes of credit at a wrong time or beyond the maximum")]
+    CreditRefused(u32),
     /// A protocol version that this side does not speak.
     #[error("protocol version {0} is not supported")]
     UnsupportedVersion(u16),
@@ -377,6 +440,7 @@ mod tests {
             (Kind::Chunk, 1),
             (Kind::End, 1),
             (Kind::Cancel, 1),
+            (Kind::Credit, 1),
             (Kind::Ping, 0),
             (Kind::Goaway, 0),
         ] {
@@ -395,8 +459,18 @@ mod tests {
     fn undefined_flags_are_refused() {
         for (kind, flags) in [
             (Kind::Call, FLAG_WELCOME),
+            (Kind::Call, FLAG_LAST),
+            (Kind::Call, 0x80),
             (Kind::Reply, 0x80),
+            (Kind::Reply, FLAG_REPLIES),
+            (Kind::Reply, FLAG_METADATA),
+            (Kind::Reply, FLAG_ONCE),
+            (Kind::Reply, FLAG_LAST),
             (Kind::Chunk, FLAG_MORE),
+            (Kind::Chunk, FLAG_STREAM),
+            (Kind::End, FLAG_LAST),
+            (Kind::Cancel, FLAG_STREAM),
+            (Kind::Credit, FLAG_STREAM),
             (Kind::Hello, FLAG_MORE),
         ] {
             let call = u32::from(kind.has_call());
@@ -405,6 +479,25 @@ mod tests {
                 Err(Violation::UnknownFlags { kind, flags })
             );
         }
+    }
+
+    #[test]
+    fn flags_that_contradict_each_other_are_refused() {
+        for (kind, flags) in [
+            (Kind::Call, FLAG_STREAM | FLAG_MORE),
+            (Kind::Reply, FLAG_STREAM | FLAG_MORE),
+            (Kind::Call, FLAG_ONCE | FLAG_STREAM),
+            (Kind::Call, FLAG_ONCE | FLAG_REPLIES),
+        ] {
+            assert!(matches!(
+                Header::decode(&header(kind as u8, flags, 0, 1, 0)),
+                Err(Violation::Malformed(_))
+            ));
+        }
+        let together = FLAG_ONCE | FLAG_METADATA | FLAG_MORE;
+        assert!(Header::decode(&header(Kind::Call as u8, together, 0, 1, 0)).is_ok());
+        let together = FLAG_REPLIES | FLAG_STREAM | FLAG_METADATA;
+        assert!(Header::decode(&header(Kind::Call as u8, together, 0, 1, 0)).is_ok());
     }
 
     #[test]
@@ -418,7 +511,12 @@ mod tests {
 
     #[test]
     fn a_call_number_has_its_place() {
-        for (kind, call) in [(Kind::Call, 0), (Kind::Cancel, 0), (Kind::Ping, 1)] {
+        for (kind, call) in [
+            (Kind::Call, 0),
+            (Kind::Cancel, 0),
+            (Kind::Credit, 0),
+            (Kind::Ping, 1),
+        ] {
             assert!(matches!(
                 Header::decode(&header(kind as u8, 0, 0, call, 0)),
                 Err(Violation::Malformed(_))

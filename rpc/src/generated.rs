@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use crate::service::ReplyFuture;
+use crate::service::{ReplyFuture, StreamFuture};
 use crate::status::{Code, Execution, Status};
 
 /// A request for a handler.
@@ -38,6 +38,11 @@ pub fn encode<M: Message>(message: &M) -> Bytes {
 
 /// The answer to a call that has no handler.
 pub fn refuse(status: Status) -> ReplyFuture {
+    Box::pin(std::future::ready(Err(status)))
+}
+
+/// The same for a call with a stream of replies.
+pub fn refuse_stream(status: Status) -> StreamFuture {
     Box::pin(std::future::ready(Err(status)))
 }
 

@@ -6,7 +6,8 @@
 //! *Which* keys may talk is decided by an [`Authorizer`] on each side; what a
 //! caller may do is decided by handlers, which are given the verified [`Peer`].
 //! Over the channel travel frames that carry many calls at once, small ones
-//! ahead of bulk. Every failure says by its [`Execution`] whether the call may
+//! ahead of bulk; requests, replies or both may be streams of messages, whose
+//! senders wait for their readers. Every failure says by its [`Execution`] whether the call may
 //! have had an effect.
 //!
 //! ```
@@ -99,6 +100,9 @@
 //! | `connector`, `client` | opening connections; calls over them |
 //! | `server`, `serving` | accepting; requests meeting handlers |
 //! | `service` | [`Service`], [`Router`], what handlers are given |
+//! | `streams` | streams of messages, as callers and handlers hold them |
+//! | `metadata` | [`Metadata`], what travels beside a request |
+//! | `shield` | [`shield()`], what must not stop halfway |
 //! | `peer` | [`Peer`], [`Authorizer`] |
 //! | `status` | [`Status`], [`Code`], [`Execution`] |
 //! | [`limits`] | every bound |
@@ -123,6 +127,7 @@ mod handshake;
 pub mod limits;
 mod link;
 mod listening;
+mod metadata;
 mod multiplexer;
 pub mod noise;
 mod outgoing;
@@ -131,19 +136,29 @@ mod peer;
 mod server;
 mod service;
 mod serving;
+mod shield;
 mod socket;
 mod status;
+mod streams;
 pub mod tls;
 
-pub use client::Connection;
+pub use client::{CallOptions, Connection};
 pub use connector::{ConfigError, ConnectError, Connector};
 pub use limits::Limits;
 pub use link::{DialError, Link};
 pub use listening::Door;
+pub use metadata::{Metadata, MetadataError};
 pub use peer::{Authorizer, Candidate, ChannelBinding, Peer, Refusal};
 pub use server::{Server, ServerBuilder, ServerHandle};
-pub use service::{CallContext, DuplicateMethod, ReplyFuture, Router, Service};
+pub use service::{
+    CallContext, DuplicateMethod, MethodKind, ReplyFuture, Router, Service, StreamFuture,
+};
+pub use shield::{Shielded, shield};
 pub use status::{Code, Execution, Status};
+pub use streams::{
+    PendingReply, RawPendingReply, RawReplies, RawReplyStream, RawRequestSink, RawRequests,
+    Replies, ReplyStream, RequestSink, Requests,
+};
 pub use tls::ALPN;
 
 pub use {bytes, prost};

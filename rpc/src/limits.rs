@@ -13,6 +13,28 @@ pub const CHUNK_BYTES_MAX: usize = 16 * 1024;
 /// Statements that a hello carries, at most.
 pub const STATEMENTS_BYTES_MAX: usize = 64 * 1024;
 
+/// Encoded metadata of one call, at most. Part of the wire format.
+pub const METADATA_BYTES_MAX: usize = 4096;
+
+/// Entries of one call's metadata, at most. Part of the wire format.
+pub const METADATA_ENTRIES_MAX: usize = 32;
+
+/// Bytes of a metadata key, at most. Part of the wire format.
+pub const METADATA_KEY_BYTES_MAX: usize = 64;
+
+/// Credit with which each direction of a stream begins: bytes of frames that
+/// its sender may send before the receiver has said that it takes them. Part of
+/// the wire format.
+pub const STREAM_WINDOW_BYTES: usize = 64 * 1024;
+
+/// The most that a stream's unspent credit may come to. Part of the wire
+/// format.
+pub const STREAM_CREDIT_MAX: usize = 1 << 30;
+
+/// What a message that waits for its reader counts for beside its bytes: a
+/// stream of empty messages takes memory too.
+pub(crate) const STREAM_MESSAGE_OVERHEAD_BYTES: usize = 64;
+
 /// A peer's certificate, as DER, at most: one of an Ed25519 key with a few
 /// names and extensions has less than 1 KiB.
 pub const CERTIFICATE_BYTES_MAX: usize = 4 * 1024;
@@ -238,11 +260,12 @@ pub struct Limits {
     pub connections_max: usize,
     /// Size of one request or reply body.
     pub message_bytes_max: usize,
-    /// Request bodies (server) or partial replies (client) held for one
-    /// connection.
+    /// Request bodies (server), partial replies (client) and messages of streams
+    /// that nobody has taken yet, held for one connection.
     pub incoming_bytes_max: usize,
     /// Bytes queued for one connection. A call beyond it is refused as busy; a
-    /// reply beyond it is replaced by a status.
+    /// reply beyond it is replaced by a status. Streams may fill half of it with
+    /// what they have no credit for; then their senders wait.
     pub outgoing_bytes_max: usize,
     /// A server with more than this queued reads no further calls from that
     /// connection until its client has taken some.
@@ -251,6 +274,8 @@ pub struct Limits {
     pub calls_in_flight_max: usize,
     /// The longest that a handler may run, whatever the caller asked for.
     pub call_duration_max: Duration,
+    /// The same for a call with a stream in either direction.
+    pub stream_duration_max: Duration,
     /// Silence after which a ping is sent; and how long we are silent ourselves
     /// before we show, unasked, that we are here.
     pub keepalive_idle: Duration,
@@ -290,6 +315,7 @@ impl Default for Limits {
             outgoing_bytes_pause: 1024 * 1024,
             calls_in_flight_max: 1024,
             call_duration_max: Duration::from_secs(300),
+            stream_duration_max: Duration::from_secs(24 * 60 * 60),
             keepalive_idle: Duration::from_secs(1),
             keepalive_timeout: Duration::from_millis(1_500),
             write_stall: Duration::from_secs(10),
@@ -329,6 +355,7 @@ impl Limits {
         let positive_durations = [
             (self.handshake, "handshake is zero"),
             (self.call_duration_max, "call_duration_max is zero"),
+            (self.stream_duration_max, "stream_duration_max is zero"),
             (self.keepalive_idle, "keepalive_idle is zero"),
             (self.keepalive_timeout, "keepalive_timeout is zero"),
             (self.write_stall, "write_stall is zero"),
@@ -342,6 +369,7 @@ impl Limits {
         let durations = [
             self.handshake,
             self.call_duration_max,
+            self.stream_duration_max,
             self.keepalive_idle,
             self.keepalive_timeout,
             self.write_stall,

@@ -13,9 +13,46 @@
 
 mod client;
 mod server;
+mod stream;
 
-pub(crate) use client::Client;
-pub(crate) use server::{Event, Server, Start};
+use bytes::Bytes;
+
+use crate::status::Status;
+
+pub(crate) use client::{Client, Extras};
+pub(crate) use server::{Event, Server, Start, StreamKey};
+pub(crate) use stream::{Piece, Sender};
+
+/// What a reader of a stream is told.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// The next message.
+    Message(Bytes),
+    /// None yet.
+    Wait,
+    /// None follows, and all is well.
+    End,
+    /// None follows.
+    Failed(Status),
+}
+
+/// Why a message was not queued.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unsent {
+    /// There is no credit; the message comes back.
+    Wait(Bytes),
+    /// There never will be.
+    Over(Status),
+}
+
+/// Who of a stream's users is to look again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Side {
+    /// Whoever takes messages.
+    Reader,
+    /// Whoever sends them.
+    Writer,
+}
 
 /// Appends to a body that grows by chunks, never beyond `bytes_max`.
 ///

@@ -10,23 +10,82 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::metadata::Metadata;
 use crate::peer::Peer;
-use crate::status::Status;
+use crate::status::{Code, Execution, Status};
+use crate::streams::{RawReplies, RawRequests};
 
 /// The work of one call.
 pub type ReplyFuture = Pin<Box<dyn Future<Output = Result<Bytes, Status>> + Send>>;
+
+/// The work of one call whose replies are a stream.
+pub type StreamFuture = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
+
+/// Which directions of a method's calls are streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum MethodKind {
+    /// One request, one reply.
+    #[default]
+    Unary,
+    /// A stream of requests, one reply.
+    ClientStream,
+    /// One request, a stream of replies.
+    ServerStream,
+    /// Both.
+    Bidirectional,
+}
+
+impl MethodKind {
+    /// The kind with these streams.
+    pub fn of_streams(requests: bool, replies: bool) -> Self {
+        match (requests, replies) {
+            (false, false) => Self::Unary,
+            (true, false) => Self::ClientStream,
+            (false, true) => Self::ServerStream,
+            (true, true) => Self::Bidirectional,
+        }
+    }
+
+    /// Whether the client sends a stream.
+    pub fn has_request_stream(self) -> bool {
+        matches!(self, Self::ClientStream | Self::Bidirectional)
+    }
+
+    /// Whether the server sends a stream.
+    pub fn has_reply_stream(self) -> bool {
+        matches!(self, Self::ServerStream | Self::Bidirectional)
+    }
+}
 
 /// What a handler knows beside the request.
 #[derive(Clone, Debug)]
 pub struct CallContext {
     peer: Peer,
     deadline: Option<Instant>,
+    metadata: Metadata,
 }
 
 impl CallContext {
-    /// The context of a call by `peer`.
+    /// The context of a call by `peer`, without metadata.
     pub fn new(peer: Peer, deadline: Option<Instant>) -> Self {
-        Self { peer, deadline }
+        Self {
+            peer,
+            deadline,
+            metadata: Metadata::new(),
+        }
+    }
+
+    /// The context with what came beside the request.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// What the caller sent beside the request. It is the caller's word, like
+    /// the request.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
     }
 
     /// Who calls, verified.
@@ -39,7 +98,9 @@ impl CallContext {
         self.deadline
     }
 
-    /// The time that is left, for calls that the handler makes itself.
+    /// The time that is left. A handler that calls others gives it to them as
+    /// their timeout (or less), so that nobody works on after the first caller
+    /// has gone. `None` outside of a call with a deadline.
     pub fn remaining(&self) -> Option<Duration> {
         self.deadline
             .map(|deadline| deadline.saturating_duration_since(Instant::now()))
@@ -51,13 +112,65 @@ impl CallContext {
 /// The future is polled once on the connection's task, where it must not
 /// block, and spawned only when it is pending. It is dropped at any await when
 /// the caller cancels, the deadline passes or the connection is lost: what
-/// must not stop halfway belongs into a task of its own.
+/// must not stop halfway belongs into [`shield`](crate::shield).
+///
+/// A call is handed to the entry point of its method's [`Service::kind`]; one
+/// whose caller takes the method for another kind is refused before.
 pub trait Service: Send + Sync + 'static {
     /// The methods answered here, asked for once.
     fn methods(&self) -> &[u64];
 
-    /// Starts the work of one call of one of [`Service::methods`].
+    /// Which directions of a method's calls are streams.
+    fn kind(&self, method: u64) -> MethodKind {
+        let _ = method;
+        MethodKind::Unary
+    }
+
+    /// Starts the work of one unary call of one of [`Service::methods`].
     fn call(&self, context: CallContext, method: u64, body: Bytes) -> ReplyFuture;
+
+    /// Starts the work of one call with a stream of requests. It may answer
+    /// before they end.
+    fn client_stream(
+        &self,
+        context: CallContext,
+        method: u64,
+        requests: RawRequests,
+    ) -> ReplyFuture {
+        let _ = (context, requests);
+        Box::pin(std::future::ready(Err(no_entry(method))))
+    }
+
+    /// Starts the work of one call with a stream of replies, which ends well
+    /// when the future does.
+    fn server_stream(
+        &self,
+        context: CallContext,
+        method: u64,
+        body: Bytes,
+        replies: RawReplies,
+    ) -> StreamFuture {
+        let _ = (context, body, replies);
+        Box::pin(std::future::ready(Err(no_entry(method))))
+    }
+
+    /// Starts the work of one call with streams both ways.
+    fn bidirectional(
+        &self,
+        context: CallContext,
+        method: u64,
+        requests: RawRequests,
+        replies: RawReplies,
+    ) -> StreamFuture {
+        let _ = (context, requests, replies);
+        Box::pin(std::future::ready(Err(no_entry(method))))
+    }
+}
+
+/// The answer of a service that names a kind and does not serve it.
+fn no_entry(method: u64) -> Status {
+    let message = format!("method {method:#018x} has no such entry point");
+    Status::new(Code::Unimplemented, Execution::NotStarted, message)
 }
 
 impl<S: Service + ?Sized> Service for Arc<S> {
@@ -67,6 +180,39 @@ impl<S: Service + ?Sized> Service for Arc<S> {
 
     fn call(&self, context: CallContext, method: u64, body: Bytes) -> ReplyFuture {
         (**self).call(context, method, body)
+    }
+
+    fn kind(&self, method: u64) -> MethodKind {
+        (**self).kind(method)
+    }
+
+    fn client_stream(
+        &self,
+        context: CallContext,
+        method: u64,
+        requests: RawRequests,
+    ) -> ReplyFuture {
+        (**self).client_stream(context, method, requests)
+    }
+
+    fn server_stream(
+        &self,
+        context: CallContext,
+        method: u64,
+        body: Bytes,
+        replies: RawReplies,
+    ) -> StreamFuture {
+        (**self).server_stream(context, method, body, replies)
+    }
+
+    fn bidirectional(
+        &self,
+        context: CallContext,
+        method: u64,
+        requests: RawRequests,
+        replies: RawReplies,
+    ) -> StreamFuture {
+        (**self).bidirectional(context, method, requests, replies)
     }
 }
 
@@ -98,8 +244,9 @@ impl Router {
         Ok(self)
     }
 
+    /// Who answers a method. Zero is none: it opens incarnations.
     pub(crate) fn find(&self, method: u64) -> Option<&Arc<dyn Service>> {
-        self.services.get(&method)
+        self.services.get(&method).filter(|_| method != 0)
     }
 }
 

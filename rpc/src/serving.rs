@@ -12,10 +12,11 @@ use tokio::task::AbortHandle;
 use crate::connection::{Endpoint, Input, Outlook};
 use crate::frame::Violation;
 use crate::limits::Limits;
-use crate::multiplexer::{self, Event, Start};
+use crate::multiplexer::{self, Event, Side, Start, StreamKey, Taken, Unsent};
 use crate::peer::Peer;
-use crate::service::{CallContext, ReplyFuture, Router};
+use crate::service::{CallContext, MethodKind, ReplyFuture, Router, Service};
 use crate::status::{Code, Execution, Status};
+use crate::streams::{RawReplies, RawRequests};
 
 type Outcome = Result<Bytes, Status>;
 
@@ -29,7 +30,33 @@ struct State {
     /// Handlers that were pending when they were first polled. Bounded by the
     /// multiplexer's table.
     spawned: HashMap<u32, AbortHandle>,
+    /// Handlers that wait for a stream. Bounded by the multiplexer's table, but
+    /// for handlers that keep streams of calls that are over.
+    waiting: HashMap<(StreamKey, Side), Waker>,
     waker: Option<Waker>,
+}
+
+impl State {
+    /// Those users of streams who are to look again: to be woken outside the
+    /// lock.
+    fn stream_wakers(&mut self) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        while let Some(notice) = self.multiplexer.next_notice() {
+            wakers.extend(self.waiting.remove(&notice));
+        }
+        wakers
+    }
+
+    /// The same with the driver's. Allocates for streams alone.
+    fn wakers(&mut self) -> impl Iterator<Item = Waker> + use<> {
+        self.stream_wakers().into_iter().chain(self.waker.take())
+    }
+
+    /// The driver's, when there is something to write.
+    fn waker_for_output(&mut self) -> Option<Waker> {
+        let has_output = self.multiplexer.has_output();
+        self.waker.take_if(|_| has_output)
+    }
 }
 
 impl Link {
@@ -52,9 +79,77 @@ impl Link {
             Some(outcome) => state.multiplexer.reply(call, outcome),
             None => state.multiplexer.abandon(call),
         }
-        let waker = state.waker.take();
+        let wakers = state.wakers();
+        drop(state);
+        wake(wakers);
+    }
+
+    /// The next message of a call's requests.
+    pub(crate) fn poll_request(
+        &self,
+        key: StreamKey,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, Status>> {
+        let mut state = self.lock();
+        let taken = match state.multiplexer.take(key) {
+            Taken::Message(message) => Ok(Some(message)),
+            Taken::End => Ok(None),
+            Taken::Failed(status) => Err(status),
+            Taken::Wait => {
+                let waker = cx.waker().clone();
+                state.waiting.insert((key, Side::Reader), waker);
+                return Poll::Pending;
+            }
+        };
+        // Taking may have made credit due.
+        let waker = state.waker_for_output();
         drop(state);
         wake(waker);
+        Poll::Ready(taken)
+    }
+
+    /// Queues a message of a call's replies when there is credit; it comes
+    /// back in `message` when there is none.
+    pub(crate) fn poll_send(
+        &self,
+        key: StreamKey,
+        message: &mut Option<Bytes>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Status>> {
+        let Some(taken) = message.take() else {
+            return Poll::Ready(Ok(()));
+        };
+        let mut state = self.lock();
+        match state.multiplexer.send(key, taken) {
+            Ok(()) => {
+                let waker = state.waker.take();
+                drop(state);
+                wake(waker);
+                Poll::Ready(Ok(()))
+            }
+            Err(Unsent::Wait(back)) => {
+                *message = Some(back);
+                let waker = cx.waker().clone();
+                state.waiting.insert((key, Side::Writer), waker);
+                Poll::Pending
+            }
+            Err(Unsent::Over(status)) => Poll::Ready(Err(status)),
+        }
+    }
+
+    /// The handler reads no further requests.
+    pub(crate) fn stop_reading(&self, key: StreamKey) {
+        let mut state = self.lock();
+        state.multiplexer.stop_reading(key);
+        state.waiting.remove(&(key, Side::Reader));
+        let waker = state.waker_for_output();
+        drop(state);
+        wake(waker);
+    }
+
+    /// The handler sends no further replies.
+    pub(crate) fn stop_writing(&self, key: StreamKey) {
+        self.lock().waiting.remove(&(key, Side::Writer));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -78,6 +173,7 @@ impl ServerEndpoint {
             state: Mutex::new(State {
                 multiplexer: multiplexer::Server::new(limits.clone()),
                 spawned: HashMap::new(),
+                waiting: HashMap::new(),
                 waker: None,
             }),
         });
@@ -116,24 +212,25 @@ impl ServerEndpoint {
             for (call, outcome) in self.replies.drain(..) {
                 state.multiplexer.reply(call, outcome);
             }
+            let wakers = state.stream_wakers();
+            drop(state);
+            wake(wakers);
         }
     }
 
     fn start(&mut self, start: Start) {
-        let Some(service) = self.router.find(start.method) else {
-            let status = Status::new(
-                Code::Unimplemented,
-                Execution::NotStarted,
-                format!("no method {:#018x}", start.method),
-            );
-            self.replies.push((start.call, Err(status)));
-            return;
+        let call = start.key.call;
+        let service = match self.admit(&start) {
+            Ok(service) => Arc::clone(service),
+            Err(status) => {
+                self.replies.push((call, Err(status)));
+                return;
+            }
         };
-        let context = CallContext::new(self.peer.clone(), Some(start.deadline.into()));
         // The first poll wakes nobody: a pending handler is spawned, and its
         // task polls it again.
         let polled = catch_unwind(AssertUnwindSafe(|| {
-            let mut handler = service.call(context, start.method, start.body);
+            let mut handler = self.handler(&*service, start);
             match handler
                 .as_mut()
                 .poll(&mut Context::from_waker(Waker::noop()))
@@ -143,17 +240,52 @@ impl ServerEndpoint {
             }
         }));
         match polled {
-            Ok(Ok(outcome)) => self.replies.push((start.call, outcome)),
-            Ok(Err(handler)) => self.spawn(start.call, handler),
+            Ok(Ok(outcome)) => self.replies.push((call, outcome)),
+            Ok(Err(handler)) => self.spawn(call, handler),
             Err(_) => {
                 let status = Status::new(
                     Code::Internal,
                     Execution::MaybeExecuted,
                     "the handler failed",
                 );
-                self.replies.push((start.call, Err(status)));
+                self.replies.push((call, Err(status)));
             }
         }
+    }
+
+    /// The service that is to answer, or why none does.
+    fn admit(&self, start: &Start) -> Result<&Arc<dyn Service>, Status> {
+        let refuse = |code, message| Err(Status::new(code, Execution::NotStarted, message));
+        if start.once.is_some() {
+            let message = "at-most-once calls are not served here".to_owned();
+            return refuse(Code::Unimplemented, message);
+        }
+        let Some(service) = self.router.find(start.method) else {
+            let message = format!("no method {:#018x}", start.method);
+            return refuse(Code::Unimplemented, message);
+        };
+        if service.kind(start.method) != start.kind {
+            let message = "the method is not of that kind".to_owned();
+            return refuse(Code::InvalidArgument, message);
+        }
+        Ok(service)
+    }
+
+    fn handler(&self, service: &dyn Service, start: Start) -> ReplyFuture {
+        let (method, body) = (start.method, start.body);
+        let context = CallContext::new(self.peer.clone(), Some(start.deadline.into()))
+            .with_metadata(start.metadata);
+        let requests = || RawRequests::new(Arc::clone(&self.link), start.key);
+        let replies = || RawReplies::new(Arc::clone(&self.link), start.key);
+        let streamed = match start.kind {
+            MethodKind::Unary => return service.call(context, method, body),
+            MethodKind::ClientStream => return service.client_stream(context, method, requests()),
+            MethodKind::ServerStream => service.server_stream(context, method, body, replies()),
+            MethodKind::Bidirectional => {
+                service.bidirectional(context, method, requests(), replies())
+            }
+        };
+        Box::pin(async move { streamed.await.map(|()| Bytes::new()) })
     }
 
     fn spawn(&mut self, call: u32, handler: ReplyFuture) {
@@ -186,7 +318,9 @@ impl Endpoint for ServerEndpoint {
                 Err(violation) => Err(violation),
             };
         }
+        let wakers = state.stream_wakers();
         drop(state);
+        wake(wakers);
         if received.is_ok() {
             self.run_events();
         } else {
@@ -218,6 +352,9 @@ impl Endpoint for ServerEndpoint {
             Some(kept) if kept.will_wake(waker) => {}
             _ => state.waker = Some(waker.clone()),
         }
+        let wakers = state.stream_wakers();
+        drop(state);
+        wake(wakers);
         outlook
     }
 
@@ -247,8 +384,12 @@ impl Endpoint for ServerEndpoint {
         tracing::debug!(%key_id, why, "a connection is over");
         let mut state = self.link.lock();
         let spawned = std::mem::take(&mut state.spawned);
+        // Streams that handlers have given to other tasks end too.
+        state.multiplexer.end_all();
+        let wakers = state.wakers();
         drop(state);
         abort_all(spawned);
+        wake(wakers);
     }
 }
 
@@ -271,8 +412,8 @@ impl Drop for Running {
     }
 }
 
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
+fn wake(wakers: impl IntoIterator<Item = Waker>) {
+    for waker in wakers {
         waker.wake();
     }
 }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use common::{Anyone, PATIENCE, connect, key};
 use echo::v1::{Echo, EchoClient, EchoServer, SayReply, SayRequest};
 use sealmoot_rpc::bytes::Bytes;
-use sealmoot_rpc::{CallContext, Code, Execution, Limits, Router, Server, Service, Status};
+use sealmoot_rpc::{
+    CallContext, Code, Execution, Limits, Replies, Requests, Router, Server, Service, Status,
+};
 use tokio::net::TcpListener;
 
 /// Laid out like the packages, as nested imports expect.
@@ -50,6 +52,28 @@ impl Echo for Parrot {
 
     async fn all(&self, _: CallContext, _: SayRequest) -> Result<SayReply, Status> {
         Ok(SayReply::default())
+    }
+
+    async fn collect(&self, _: CallContext, _: Requests<SayRequest>) -> Result<SayReply, Status> {
+        Ok(SayReply::default())
+    }
+
+    async fn list(
+        &self,
+        _: CallContext,
+        _: SayRequest,
+        _: Replies<SayReply>,
+    ) -> Result<(), Status> {
+        Ok(())
+    }
+
+    async fn chat(
+        &self,
+        _: CallContext,
+        _: Requests<SayRequest>,
+        _: Replies<SayReply>,
+    ) -> Result<(), Status> {
+        Ok(())
     }
 }
 

@@ -9,12 +9,6 @@ pub enum Error {
     /// A file is missing or is not a valid schema.
     #[error("{0}")]
     Schema(#[from] protox::Error),
-    /// A method with `stream` on either side.
-    #[error("{method} is a streaming method: sealmoot-rpc does not support streams yet")]
-    Streaming {
-        /// As `package.Service/Method`.
-        method: String,
-    },
     /// A service outside of any package would have an ambiguous name.
     #[error("{file} has services and no package: add `package name.v1;`")]
     NoPackage {
@@ -36,6 +30,17 @@ pub enum Error {
         method: String,
         /// The function.
         name: &'static str,
+    },
+    /// The generated client has a function of that name for another method's
+    /// options.
+    #[error(
+        "{method} would collide with the client's function for the options of {other}: rename it"
+    )]
+    NameTaken {
+        /// As `package.Service/Method`.
+        method: String,
+        /// As `package.Service/Method`.
+        other: String,
     },
     /// The code could not be made or written.
     #[error("cannot generate code: {0}")]

@@ -41,18 +41,28 @@ fn write_trait(service: &Service, out: &mut String) -> std::fmt::Result {
             &format!("Answers `{}`.", method_path(service, method)),
             out,
         );
+        let (input, output) = (&method.input_type, &method.output_type);
+        let request = if method.client_streaming {
+            format!("requests: ::sealmoot_rpc::Requests<{input}>")
+        } else {
+            format!("request: {input}")
+        };
+        let (replies, output) = if method.server_streaming {
+            let replies = format!("\n        replies: ::sealmoot_rpc::Replies<{output}>,");
+            (replies, "()")
+        } else {
+            (String::new(), output.as_str())
+        };
         writeln!(
             out,
             "    fn {name}(
         &self,
         context: ::sealmoot_rpc::CallContext,
-        request: {input},
+        {request},{replies}
     ) -> impl ::core::future::Future<
         Output = ::core::result::Result<{output}, ::sealmoot_rpc::Status>,
     > + ::core::marker::Send;",
             name = method.name,
-            input = method.input_type,
-            output = method.output_type,
         )?;
     }
     writeln!(out, "}}\n")
@@ -61,7 +71,7 @@ fn write_trait(service: &Service, out: &mut String) -> std::fmt::Result {
 fn write_server(service: &Service, out: &mut String) -> std::fmt::Result {
     let name = &service.name;
     let numbers = numbers_module(service);
-    writeln!(
+    write!(
         out,
         "/// Serves a [`{name}`] as a [`Service`](::sealmoot_rpc::Service).
 #[derive(Debug)]
@@ -91,49 +101,196 @@ impl<S: {name}> ::sealmoot_rpc::Service for {name}Server<S> {{
     fn methods(&self) -> &[u64] {{
         &{numbers}::ALL
     }}
+"
+    )?;
+    write_kinds(service, &numbers, out)?;
+    for entry in ENTRIES {
+        write_entry(service, &numbers, &entry, out)?;
+    }
+    writeln!(out, "}}\n")
+}
 
-    fn call(
-        &self,
-        context: ::sealmoot_rpc::CallContext,
-        method: u64,
-        body: ::sealmoot_rpc::bytes::Bytes,
-    ) -> ::sealmoot_rpc::ReplyFuture {{
+/// An entry point of the `Service` trait.
+struct Entry {
+    name: &'static str,
+    client_streaming: bool,
+    server_streaming: bool,
+}
+
+const ENTRIES: [Entry; 4] = [
+    Entry {
+        name: "call",
+        client_streaming: false,
+        server_streaming: false,
+    },
+    Entry {
+        name: "client_stream",
+        client_streaming: true,
+        server_streaming: false,
+    },
+    Entry {
+        name: "server_stream",
+        client_streaming: false,
+        server_streaming: true,
+    },
+    Entry {
+        name: "bidirectional",
+        client_streaming: true,
+        server_streaming: true,
+    },
+];
+
+impl Entry {
+    fn has(&self, method: &Method) -> bool {
+        method.client_streaming == self.client_streaming
+            && method.server_streaming == self.server_streaming
+    }
+}
+
+/// Which methods are not unary; nothing where all are.
+fn write_kinds(service: &Service, numbers: &str, out: &mut String) -> std::fmt::Result {
+    if service.methods.iter().all(|method| ENTRIES[0].has(method)) {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "
+    fn kind(&self, method: u64) -> ::sealmoot_rpc::MethodKind {{
         match method {{"
     )?;
     for method in &service.methods {
+        let kind = match (method.client_streaming, method.server_streaming) {
+            (false, false) => continue,
+            (true, false) => "ClientStream",
+            (false, true) => "ServerStream",
+            (true, true) => "Bidirectional",
+        };
         writeln!(
             out,
-            "            {numbers}::{constant} => {{
-                match ::sealmoot_rpc::generated::decode_request::<{input}>(body) {{
-                    ::core::result::Result::Ok(request) => {{
-                        let inner = ::std::sync::Arc::clone(&self.inner);
-                        ::std::boxed::Box::pin(async move {{
-                            let reply = inner.{name}(context, request).await?;
-                            ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(&reply))
-                        }})
-                    }}
-                    ::core::result::Result::Err(status) => {{
-                        ::sealmoot_rpc::generated::refuse(status)
-                    }}
-                }}
-            }}",
+            "            {numbers}::{constant} => ::sealmoot_rpc::MethodKind::{kind},",
             constant = constant_of(method),
-            input = method.input_type,
-            name = method.name,
         )?;
     }
     writeln!(
         out,
+        "            _ => ::sealmoot_rpc::MethodKind::Unary,
+        }}
+    }}"
+    )
+}
+
+/// One entry point with the methods of its kind. The trait's own refuses, so
+/// one without methods is left out where the trait has one.
+fn write_entry(
+    service: &Service,
+    numbers: &str,
+    entry: &Entry,
+    out: &mut String,
+) -> std::fmt::Result {
+    let methods: Vec<&Method> = service
+        .methods
+        .iter()
+        .filter(|method| entry.has(method))
+        .collect();
+    let is_unary = !entry.client_streaming && !entry.server_streaming;
+    if methods.is_empty() && !is_unary {
+        return Ok(());
+    }
+    let (parameter, parameter_type) = if entry.client_streaming {
+        ("requests", "::sealmoot_rpc::RawRequests")
+    } else {
+        ("body", "::sealmoot_rpc::bytes::Bytes")
+    };
+    let (replies, future, refuse) = if entry.server_streaming {
+        (
+            "\n        replies: ::sealmoot_rpc::RawReplies,",
+            "::sealmoot_rpc::StreamFuture",
+            "refuse_stream",
+        )
+    } else {
+        ("", "::sealmoot_rpc::ReplyFuture", "refuse")
+    };
+    writeln!(
+        out,
+        "
+    fn {entry_name}(
+        &self,
+        context: ::sealmoot_rpc::CallContext,
+        method: u64,
+        {parameter}: {parameter_type},{replies}
+    ) -> {future} {{
+        match method {{",
+        entry_name = entry.name,
+    )?;
+    for method in methods {
+        write_arm(method, numbers, refuse, out)?;
+    }
+    let replies = if entry.server_streaming {
+        ", replies"
+    } else {
+        ""
+    };
+    writeln!(
+        out,
         "            _ => {{
-                let _ = (context, body);
-                ::sealmoot_rpc::generated::refuse(
+                let _ = (context, {parameter}{replies});
+                ::sealmoot_rpc::generated::{refuse}(
                     ::sealmoot_rpc::generated::unknown_method(method),
                 )
             }}
         }}
-    }}
-}}
-"
+    }}"
+    )
+}
+
+/// How one method is started.
+fn write_arm(method: &Method, numbers: &str, refuse: &str, out: &mut String) -> std::fmt::Result {
+    let (name, constant) = (&method.name, constant_of(method));
+    let (input, output) = (&method.input_type, &method.output_type);
+    let request = if method.client_streaming {
+        "requests"
+    } else {
+        "request"
+    };
+    let finish = if method.server_streaming {
+        format!(
+            "let replies = ::sealmoot_rpc::Replies::<{output}>::new(replies);
+                            inner.{name}(context, {request}, replies).await"
+        )
+    } else {
+        format!(
+            "let reply = inner.{name}(context, {request}).await?;
+                            ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(&reply))"
+        )
+    };
+    if method.client_streaming {
+        let finish = finish.replace("\n                            ", "\n                    ");
+        return writeln!(
+            out,
+            "            {numbers}::{constant} => {{
+                let inner = ::std::sync::Arc::clone(&self.inner);
+                ::std::boxed::Box::pin(async move {{
+                    let requests = ::sealmoot_rpc::Requests::<{input}>::new(requests);
+                    {finish}
+                }})
+            }}"
+        );
+    }
+    writeln!(
+        out,
+        "            {numbers}::{constant} => {{
+                match ::sealmoot_rpc::generated::decode_request::<{input}>(body) {{
+                    ::core::result::Result::Ok(request) => {{
+                        let inner = ::std::sync::Arc::clone(&self.inner);
+                        ::std::boxed::Box::pin(async move {{
+                            {finish}
+                        }})
+                    }}
+                    ::core::result::Result::Err(status) => {{
+                        ::sealmoot_rpc::generated::{refuse}(status)
+                    }}
+                }}
+            }}"
     )
 }
 
@@ -148,6 +305,8 @@ pub struct {name}Client {{
     connection: ::sealmoot_rpc::Connection,
 }}
 
+// Few programs call all that a service has.
+#[allow(dead_code)]
 impl {name}Client {{
     /// Calls over `connection`, which other clients may share.
     pub fn new(connection: ::sealmoot_rpc::Connection) -> Self {{
@@ -161,14 +320,54 @@ impl {name}Client {{
         path = path_of(service),
     )?;
     for method in &service.methods {
-        writeln!(out)?;
-        write_docs(
-            &method.comments,
-            1,
-            &format!("Calls `{}`.", method_path(service, method)),
-            out,
-        );
+        for form in [Form::Plain, Form::With] {
+            writeln!(out)?;
+            let otherwise = format!("Calls `{}`.", method_path(service, method));
+            write_docs(&method.comments, 1, &otherwise, out);
+            write_client_method(method, &numbers, form, out)?;
+        }
+    }
+    writeln!(out, "}}\n")
+}
+
+/// A client's method comes twice: with a timeout alone, and with all options.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Plain,
+    With,
+}
+
+fn write_client_method(
+    method: &Method,
+    numbers: &str,
+    form: Form,
+    out: &mut String,
+) -> std::fmt::Result {
+    let (input, output) = (&method.input_type, &method.output_type);
+    let constant = constant_of(method);
+    let name = match form {
+        Form::Plain => method.name.clone(),
+        Form::With => with_name(&method.name),
+    };
+    if form == Form::With {
         writeln!(
+            out,
+            "    ///\n    /// With metadata beside the request, or whatever the options say."
+        )?;
+    }
+    let (parameter, options) = match form {
+        Form::Plain => (
+            "timeout: ::core::time::Duration",
+            "&::sealmoot_rpc::CallOptions::new(timeout)",
+        ),
+        Form::With => ("options: &::sealmoot_rpc::CallOptions", "options"),
+    };
+    if !method.client_streaming && !method.server_streaming {
+        let (function, options) = match form {
+            Form::Plain => ("call", "timeout"),
+            Form::With => ("call_with", "options"),
+        };
+        return writeln!(
             out,
             "    ///
     /// # Errors
@@ -178,19 +377,75 @@ impl {name}Client {{
     pub async fn {name}(
         &self,
         request: {input},
-        timeout: ::core::time::Duration,
+        {parameter},
     ) -> ::core::result::Result<{output}, ::sealmoot_rpc::Status> {{
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let reply = self.connection.call({numbers}::{constant}, body, timeout).await?;
+        let reply = self.connection.{function}({numbers}::{constant}, body, {options}).await?;
         ::sealmoot_rpc::generated::decode_reply(reply)
-    }}",
-            name = method.name,
-            input = method.input_type,
-            output = method.output_type,
-            constant = constant_of(method),
-        )?;
+    }}"
+        );
     }
-    writeln!(out, "}}\n")
+    let sink = format!("::sealmoot_rpc::RequestSink<{input}>");
+    let pending = format!("::sealmoot_rpc::PendingReply<{output}>");
+    let stream = format!("::sealmoot_rpc::ReplyStream<{output}>");
+    let (request, returned, body) = match (method.client_streaming, method.server_streaming) {
+        (true, true) => (
+            String::new(),
+            format!("(\n            {sink},\n            {stream},\n        )"),
+            format!(
+                "let (requests, replies) =
+            self.connection.bidirectional({numbers}::{constant}, {options})?;
+        ::core::result::Result::Ok((
+            ::sealmoot_rpc::RequestSink::new(requests),
+            ::sealmoot_rpc::ReplyStream::new(replies),
+        ))"
+            ),
+        ),
+        (true, false) => (
+            String::new(),
+            format!("(\n            {sink},\n            {pending},\n        )"),
+            format!(
+                "let (requests, reply) =
+            self.connection.client_stream({numbers}::{constant}, {options})?;
+        ::core::result::Result::Ok((
+            ::sealmoot_rpc::RequestSink::new(requests),
+            ::sealmoot_rpc::PendingReply::new(reply),
+        ))"
+            ),
+        ),
+        _ => (
+            format!("\n        request: {input},"),
+            stream,
+            format!(
+                "let body = ::sealmoot_rpc::generated::encode(&request);
+        let replies = self.connection.server_stream({numbers}::{constant}, body, {options})?;
+        ::core::result::Result::Ok(::sealmoot_rpc::ReplyStream::new(replies))"
+            ),
+        ),
+    };
+    writeln!(
+        out,
+        "    ///
+    /// Returns at once; nothing has been sent yet.
+    ///
+    /// # Errors
+    ///
+    /// No such call can be made now. Later failures come out of the streams.
+    pub fn {name}(
+        &self,{request}
+        {parameter},
+    ) -> ::core::result::Result<
+        {returned},
+        ::sealmoot_rpc::Status,
+    > {{
+        {body}
+    }}"
+    )
+}
+
+/// What the function with options is called.
+pub(crate) fn with_name(name: &str) -> String {
+    format!("{}_with", name.trim_start_matches("r#"))
 }
 
 fn write_numbers(service: &Service, out: &mut String) -> std::fmt::Result {

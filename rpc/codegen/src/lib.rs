@@ -31,8 +31,19 @@
 //! type `bytes` become `bytes::Bytes`, which share the received message's
 //! memory instead of copying.
 //!
-//! It refuses streaming methods, services without a package, and names or
-//! numbers that collide.
+//! Each method is one of four kinds, by the `stream`s of its signature:
+//!
+//! | | the server's method is given | and answers | the client's method is given | and answers |
+//! |---|---|---|---|---|
+//! | unary | `Req` | `Rep` | `Req` | `Rep` |
+//! | client stream | `Requests<Req>` | `Rep` | | `RequestSink<Req>`, `PendingReply<Rep>` |
+//! | server stream | `Req`, `Replies<Rep>` | `()` | `Req` | `ReplyStream<Rep>` |
+//! | bidirectional | `Requests<Req>`, `Replies<Rep>` | `()` | | `RequestSink<Req>`, `ReplyStream<Rep>` |
+//!
+//! Each of the client's takes a timeout; beside it stands one with `_with` behind
+//! its name, which takes all `CallOptions`.
+//!
+//! It refuses services without a package, and names or numbers that collide.
 
 mod error;
 mod generator;
@@ -97,6 +108,11 @@ pub fn compile_into(
     Ok(read.map(Path::to_path_buf).collect())
 }
 
+/// A name without what its spelling in another case would change.
+fn plain(name: &str) -> String {
+    name.replace('_', "").to_lowercase()
+}
+
 /// Refuses what the generator cannot turn into sound stubs.
 fn check(descriptors: &FileDescriptorSet) -> Result<(), Error> {
     for file in &descriptors.file {
@@ -109,12 +125,19 @@ fn check(descriptors: &FileDescriptorSet) -> Result<(), Error> {
             let mut numbers = std::collections::BTreeMap::new();
             for method in &service.method {
                 let path = format!("{}.{}/{}", file.package(), service.name(), method.name());
-                if method.client_streaming() || method.server_streaming() {
-                    return Err(Error::Streaming { method: path });
-                }
                 let mut reserved = RESERVED_METHODS.into_iter();
                 if let Some((_, name)) = reserved.find(|(rpc, _)| *rpc == method.name()) {
                     return Err(Error::ReservedName { method: path, name });
+                }
+                let taken = |other: &&prost_types::MethodDescriptorProto| {
+                    plain(method.name()) == format!("{}with", plain(other.name()))
+                };
+                if let Some(other) = service.method.iter().find(taken) {
+                    let other = format!("{}.{}/{}", file.package(), service.name(), other.name());
+                    return Err(Error::NameTaken {
+                        method: path,
+                        other,
+                    });
                 }
                 if let Some(other) = numbers.insert(method_number(&path), path.clone()) {
                     return Err(Error::Collision {

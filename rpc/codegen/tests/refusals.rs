@@ -22,20 +22,6 @@ fn service(rpc: &str) -> String {
 }
 
 #[test]
-fn a_streaming_request_is_refused_by_name() {
-    let error = refusal(&service("rpc Up(stream M) returns (M);"));
-    assert!(matches!(error, Error::Streaming { .. }));
-    assert!(error.to_string().contains("a.v1.S/Up"), "{error}");
-    assert!(error.to_string().contains("not support streams"), "{error}");
-}
-
-#[test]
-fn a_streaming_reply_is_refused() {
-    let error = refusal(&service("rpc Down(M) returns (stream M);"));
-    assert!(matches!(error, Error::Streaming { .. }), "{error}");
-}
-
-#[test]
 fn a_service_without_a_package_is_refused() {
     let error = refusal("syntax = \"proto3\"; message M {} service S { rpc A(M) returns (M); }");
     assert!(matches!(error, Error::NoPackage { .. }), "{error}");
@@ -46,6 +32,15 @@ fn a_method_named_like_the_clients_own_is_refused() {
     for name in ["New", "Connection"] {
         let error = refusal(&service(&format!("rpc {name}(M) returns (M);")));
         assert!(matches!(error, Error::ReservedName { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_method_named_like_the_options_of_another_is_refused() {
+    for (name, other) in [("GetWith", "Get"), ("get_with", "Get"), ("Get_With", "get")] {
+        let rpcs = format!("rpc {name}(M) returns (M); rpc {other}(stream M) returns (M);");
+        let error = refusal(&service(&rpcs));
+        assert!(matches!(error, Error::NameTaken { .. }), "{error}");
     }
 }
 

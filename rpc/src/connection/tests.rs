@@ -242,14 +242,46 @@ async fn an_unknown_kind_closes_with_the_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn credit_closes_with_the_reason() {
+async fn no_credit_closes_with_the_reason() {
     let mut far = server(&Limits::default());
-    write_frame(&mut far, Kind::Credit, 0, &[]).await;
+    write_frame(&mut far, Kind::Credit, 1, &[0; 4]).await;
     let (kind, code, payload) = read_frame(&mut far).await.expect("goaway");
     assert_eq!(kind, Kind::Goaway);
     let reason = decode_failure(code, &payload).expect("well formed");
-    assert_eq!(reason.message(), "unexpected Credit frame");
+    assert_eq!(
+        reason.message(),
+        "a stream was given 0 bytes of credit at a wrong time or beyond the maximum"
+    );
     assert_eq!(read_frame(&mut far).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_at_most_once_call_is_not_started() {
+    let mut far = server(&Limits::default());
+    let prefix = crate::payload::CallPrefix {
+        timeout_ms: 0,
+        method: 1,
+    };
+    let once = crate::payload::OnceId {
+        incarnation: [1; 16],
+        sequence: 1,
+        floor: 0,
+    };
+    let (flags, head) = crate::payload::CallPayload::encode_head(
+        &prefix,
+        Some(&once),
+        &crate::metadata::Metadata::new(),
+    );
+    let mut bytes = Vec::new();
+    crate::frame::append(&mut bytes, Kind::Call, flags, 0, 1, &[&head]);
+    far.write_all(&bytes).await.expect("open");
+    let (kind, code, payload) = read_frame(&mut far).await.expect("a reply");
+    assert_eq!(kind, Kind::Reply);
+    let status = decode_failure(code, &payload).expect("well formed");
+    assert_eq!(
+        (status.code(), status.execution()),
+        (Code::Unimplemented, Execution::NotStarted)
+    );
 }
 
 #[tokio::test(start_paused = true)]

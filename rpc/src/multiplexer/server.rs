@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::extend_body;
-use crate::frame::{Frame, Kind, PING_BYTES, Violation};
+use super::stream::{Arrival, Receiver};
+use super::{Side, Taken, Unsent, extend_body};
+use crate::frame::{FLAG_STREAM, Frame, Kind, PING_BYTES, Violation};
 use crate::limits::Limits;
+use crate::metadata::Metadata;
 use crate::outgoing::Outgoing;
-use crate::payload::{CallPrefix, encode_failure};
+use crate::payload::{CallPayload, OnceId, decode_credit, encode_failure};
+use crate::service::MethodKind;
 use crate::status::{Code, Execution, Status};
 
 /// What the shell must do.
@@ -21,13 +24,26 @@ pub(crate) enum Event {
     Abort(u32),
 }
 
-/// A request that is whole and within every bound.
+/// A request that is whole and within every bound; or, where it is a stream,
+/// one that has begun.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Start {
-    pub(crate) call: u32,
+    pub(crate) key: StreamKey,
     pub(crate) method: u64,
+    /// What the caller takes the method for.
+    pub(crate) kind: MethodKind,
     pub(crate) deadline: Instant,
     pub(crate) body: Bytes,
+    pub(crate) metadata: Metadata,
+    pub(crate) once: Option<OnceId>,
+}
+
+/// Names a call for good: clients choose the numbers, and a handler's stream
+/// may outlive its call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct StreamKey {
+    pub(crate) call: u32,
+    pub(crate) serial: u64,
 }
 
 /// The table of calls received. A call stays in it until its handler is gone,
@@ -40,25 +56,67 @@ pub(crate) struct Server {
     outgoing: Outgoing,
     held_bytes: usize,
     aborted_count: usize,
+    serial_last: u64,
+    notices: Vec<(StreamKey, Side)>,
     draining: Option<Status>,
     limits: Limits,
 }
 
 #[derive(Debug)]
 struct Entry {
+    serial: u64,
     deadline: Instant,
     held_bytes: usize,
     phase: Phase,
+    /// None for a call without a stream, so that such a call stays small.
+    streams: Option<Box<Streams>>,
+}
+
+impl Entry {
+    fn requests(&mut self) -> Option<&mut Receiver> {
+        self.streams.as_mut()?.requests.as_mut()
+    }
+
+    fn sends_stream(&self) -> bool {
+        self.streams
+            .as_ref()
+            .is_some_and(|streams| streams.replies != Replies::Body)
+    }
+}
+
+#[derive(Debug)]
+struct Streams {
+    requests: Option<Receiver>,
+    replies: Replies,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Replies {
+    Body,
+    /// A stream whose opening reply has not been queued.
+    Awaited,
+    Begun,
 }
 
 #[derive(Debug)]
 enum Phase {
     /// Parts of the request are missing.
-    Receiving { method: u64, body: Vec<u8> },
+    Receiving(Box<Receiving>),
     /// The handler has the request.
     Running,
+    /// The handler is gone, and its last messages have not left.
+    Leaving,
     /// The handler was told to stop and is not gone yet.
     Aborted,
+}
+
+#[derive(Debug)]
+struct Receiving {
+    method: u64,
+    kind: MethodKind,
+    metadata: Metadata,
+    once: Option<OnceId>,
+    body: Vec<u8>,
 }
 
 impl Server {
@@ -69,6 +127,8 @@ impl Server {
             outgoing: Outgoing::default(),
             held_bytes: 0,
             aborted_count: 0,
+            serial_last: 0,
+            notices: Vec::new(),
             draining: None,
             limits,
         }
@@ -98,12 +158,17 @@ impl Server {
             }
             // A client's goaway explains the close that follows it.
             Kind::Pong | Kind::Goaway => Ok(()),
-            Kind::Hello | Kind::Reply | Kind::Credit => Err(Violation::Unexpected(frame.kind)),
+            Kind::Credit => self.receive_credit(frame),
+            Kind::Hello | Kind::Reply => Err(Violation::Unexpected(frame.kind)),
         }
     }
 
-    /// The handler answered. Ignored when the answer is no longer wanted.
+    /// The handler answered. Ignored when the answer is no longer wanted. The
+    /// body of a successful answer is left out where the answer was a stream.
     pub(crate) fn reply(&mut self, call: u32, outcome: Result<Bytes, Status>) {
+        if outcome.is_ok() && self.begin_leaving(call) {
+            return;
+        }
         let Some(entry) = self.remove(call) else {
             return;
         };
@@ -112,7 +177,103 @@ impl Server {
         }
         match outcome {
             Ok(body) => self.push_body(call, body),
-            Err(status) => self.push_failure(call, &status),
+            Err(status) => {
+                // What has not left of its messages never will.
+                if entry.sends_stream() {
+                    self.outgoing.withdraw(call);
+                }
+                self.push_failure(call, &status);
+            }
+        }
+    }
+
+    /// The handler of a stream of replies came to its end.
+    fn begin_leaving(&mut self, call: u32) -> bool {
+        let Some(entry) = self.calls.get_mut(&call) else {
+            return false;
+        };
+        if !matches!(entry.phase, Phase::Running) || !entry.sends_stream() {
+            return false;
+        }
+        entry.phase = Phase::Leaving;
+        tell(&mut self.notices, call, entry);
+        self.held_bytes -= entry.held_bytes;
+        entry.held_bytes = 0;
+        self.discard_requests(call);
+        self.open_replies(call);
+        self.outgoing.end_stream(call);
+        true
+    }
+
+    /// Queues a message of a call's replies.
+    pub(crate) fn send(&mut self, key: StreamKey, message: Bytes) -> Result<(), Unsent> {
+        if !self.is_running(key) {
+            return Err(Unsent::Over(over()));
+        }
+        if message.len() > self.limits.message_bytes_max {
+            let (code, execution) = (Code::Internal, Execution::MaybeExecuted);
+            let status = Status::new(code, execution, "message is too large");
+            return Err(Unsent::Over(status));
+        }
+        let stream_bytes_max = self.limits.outgoing_bytes_max / 2;
+        self.outgoing
+            .push_stream(key.call, message, stream_bytes_max)
+            .map_err(Unsent::Wait)?;
+        self.open_replies(key.call);
+        Ok(())
+    }
+
+    /// The next message of a call's requests.
+    pub(crate) fn take(&mut self, key: StreamKey) -> Taken {
+        if !self.is_running(key) {
+            return Taken::Failed(over());
+        }
+        let Some(entry) = self.calls.get_mut(&key.call) else {
+            return Taken::Failed(over());
+        };
+        let Some(receiver) = entry.requests() else {
+            return Taken::Failed(over());
+        };
+        let held = receiver.held_bytes();
+        let Some(message) = receiver.take() else {
+            return if receiver.is_ended() {
+                Taken::End
+            } else {
+                Taken::Wait
+            };
+        };
+        let freed = held - receiver.held_bytes();
+        let credit = receiver.credit();
+        entry.held_bytes -= freed;
+        self.held_bytes -= freed;
+        self.push_credit(key.call, credit);
+        Taken::Message(message)
+    }
+
+    /// The handler reads no further requests.
+    pub(crate) fn stop_reading(&mut self, key: StreamKey) {
+        if self.is_running(key) {
+            self.discard_requests(key.call);
+        }
+    }
+
+    /// A call, and who of its streams' users is to look again.
+    pub(crate) fn next_notice(&mut self) -> Option<(StreamKey, Side)> {
+        if let Some(call) = self.outgoing.next_writable() {
+            // A call that is gone has told its writer so.
+            let serial = self.calls.get(&call).map_or(0, |entry| entry.serial);
+            return Some((StreamKey { call, serial }, Side::Writer));
+        }
+        self.notices.pop()
+    }
+
+    /// The connection is over: whoever still has a stream is told.
+    pub(crate) fn end_all(&mut self) {
+        self.outgoing.clear();
+        let mut calls: Vec<u32> = self.calls.keys().copied().collect();
+        calls.sort_unstable();
+        for call in calls {
+            self.remove(call);
         }
     }
 
@@ -136,8 +297,9 @@ impl Server {
             }
             self.deadlines.pop_first();
             let execution = match self.calls.get(&call).map(|entry| &entry.phase) {
-                Some(Phase::Receiving { .. }) => Execution::NotStarted,
+                Some(Phase::Receiving(_)) => Execution::NotStarted,
                 Some(Phase::Running) => Execution::MaybeExecuted,
+                Some(Phase::Leaving) => Execution::Executed,
                 Some(Phase::Aborted) | None => continue,
             };
             self.stop(call, events);
@@ -167,6 +329,9 @@ impl Server {
 
     pub(crate) fn transmit(&mut self, output: &mut Vec<u8>) {
         self.outgoing.transmit(output);
+        while let Some(call) = self.outgoing.next_ended() {
+            self.remove(call);
+        }
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
@@ -180,7 +345,7 @@ impl Server {
     /// Whether to read further frames: not while the client leaves its replies
     /// untaken.
     pub(crate) fn wants_input(&self) -> bool {
-        self.outgoing.queued_bytes() < self.limits.outgoing_bytes_pause
+        self.outgoing.due_bytes() < self.limits.outgoing_bytes_pause
     }
 
     /// Whether the call is in the table, be its answer wanted or not.
@@ -203,7 +368,8 @@ impl Server {
         now: Instant,
         events: &mut Vec<Event>,
     ) -> Result<(), Violation> {
-        let (prefix, body) = CallPrefix::decode(frame.payload)?;
+        let payload = CallPayload::decode(frame.flags, frame.payload)?;
+        let body = payload.body;
         if self.calls.contains_key(&frame.call) {
             return Err(Violation::DuplicateCall(frame.call));
         }
@@ -221,35 +387,65 @@ impl Server {
         if body.len() > self.limits.message_bytes_max {
             return self.refuse_too_large(frame.call);
         }
-        let duration = match prefix.timeout_ms {
-            0 => self.limits.call_duration_max,
-            timeout_ms => {
-                Duration::from_millis(u64::from(timeout_ms)).min(self.limits.call_duration_max)
-            }
+        let kind = MethodKind::of_streams(frame.is_stream(), frame.wants_replies());
+        let duration_max = match kind {
+            MethodKind::Unary => self.limits.call_duration_max,
+            _ => self.limits.stream_duration_max,
+        };
+        let duration = match payload.prefix.timeout_ms {
+            0 => duration_max,
+            timeout_ms => Duration::from_millis(u64::from(timeout_ms)).min(duration_max),
         };
         let deadline = now + duration;
+        self.serial_last += 1;
+        let key = StreamKey {
+            call: frame.call,
+            serial: self.serial_last,
+        };
+        let (method, metadata, once) = (payload.prefix.method, payload.metadata, payload.once);
         let phase = if frame.has_more() {
-            Phase::Receiving {
-                method: prefix.method,
+            Phase::Receiving(Box::new(Receiving {
+                method,
+                kind,
+                metadata,
+                once,
                 body: body.to_vec(),
-            }
+            }))
         } else {
             events.push(Event::Start(Start {
-                call: frame.call,
-                method: prefix.method,
+                key,
+                method,
+                kind,
                 deadline,
                 body: Bytes::copy_from_slice(body),
+                metadata,
+                once,
             }));
             Phase::Running
         };
+        let streams = (kind != MethodKind::Unary).then(|| {
+            Box::new(Streams {
+                requests: kind.has_request_stream().then(Receiver::new),
+                replies: if kind.has_reply_stream() {
+                    Replies::Awaited
+                } else {
+                    Replies::Body
+                },
+            })
+        });
+        if kind.has_reply_stream() {
+            self.outgoing.open_stream(frame.call);
+        }
         self.held_bytes += body.len();
         self.deadlines.insert((deadline, frame.call));
         self.calls.insert(
             frame.call,
             Entry {
+                serial: key.serial,
                 deadline,
                 held_bytes: body.len(),
                 phase,
+                streams,
             },
         );
         Ok(())
@@ -261,32 +457,158 @@ impl Server {
             // Behind a call that was refused or ran out of time.
             return Ok(());
         };
-        let Phase::Receiving { method, body } = &mut entry.phase else {
+        if entry.requests().is_some() {
+            return self.receive_of_stream(frame, events);
+        }
+        let Phase::Receiving(receiving) = &mut entry.phase else {
             return Err(Violation::Malformed("part of a request that is whole"));
         };
+        if frame.is_last() {
+            return Err(Violation::Malformed("end of a message in a body"));
+        }
         if frame.payload.is_empty() {
             return Err(Violation::Malformed("empty part of a body"));
         }
         if is_over_held {
-            self.remove(frame.call);
+            self.drop_call(frame.call);
             return self.refuse(frame.call, "too many request bytes in flight");
         }
-        if extend_body(body, frame.payload, self.limits.message_bytes_max).is_err() {
-            self.remove(frame.call);
+        let bytes_max = self.limits.message_bytes_max;
+        if extend_body(&mut receiving.body, frame.payload, bytes_max).is_err() {
+            self.drop_call(frame.call);
             return self.refuse_too_large(frame.call);
         }
         entry.held_bytes += frame.payload.len();
         self.held_bytes += frame.payload.len();
         if frame.kind == Kind::End {
             events.push(Event::Start(Start {
-                call: frame.call,
-                method: *method,
+                key: StreamKey {
+                    call: frame.call,
+                    serial: entry.serial,
+                },
+                method: receiving.method,
+                kind: receiving.kind,
                 deadline: entry.deadline,
-                body: Bytes::from(std::mem::take(body)),
+                body: Bytes::from(std::mem::take(&mut receiving.body)),
+                metadata: std::mem::take(&mut receiving.metadata),
+                once: receiving.once,
             }));
             entry.phase = Phase::Running;
         }
         Ok(())
+    }
+
+    fn receive_of_stream(
+        &mut self,
+        frame: Frame<'_>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Violation> {
+        let room = self
+            .limits
+            .incoming_bytes_max
+            .saturating_sub(self.held_bytes);
+        let bytes_max = self.limits.message_bytes_max;
+        let Some(entry) = self.calls.get_mut(&frame.call) else {
+            return Ok(());
+        };
+        if matches!(entry.phase, Phase::Aborted) {
+            // On its way when the call was ended here.
+            return Ok(());
+        }
+        let key = StreamKey {
+            call: frame.call,
+            serial: entry.serial,
+        };
+        let Some(receiver) = entry.requests() else {
+            return Ok(());
+        };
+        if frame.kind == Kind::End {
+            receiver.end(frame.payload)?;
+            self.notices.push((key, Side::Reader));
+            return Ok(());
+        }
+        let held = receiver.held_bytes();
+        let arrival = receiver.chunk(frame.payload, frame.is_last(), bytes_max, room)?;
+        let held_now = receiver.held_bytes();
+        let credit = receiver.credit();
+        entry.held_bytes = entry.held_bytes - held + held_now;
+        self.held_bytes = self.held_bytes - held + held_now;
+        let (code, message) = match arrival {
+            Arrival::Message => {
+                self.notices.push((key, Side::Reader));
+                self.push_credit(frame.call, credit);
+                return Ok(());
+            }
+            Arrival::Part => {
+                self.push_credit(frame.call, credit);
+                return Ok(());
+            }
+            Arrival::TooLarge => (Code::InvalidArgument, "a message is too large"),
+            Arrival::NoRoom => (
+                Code::ResourceExhausted,
+                "too many request bytes wait for their handler",
+            ),
+        };
+        self.stop(frame.call, events);
+        let status = Status::new(code, Execution::MaybeExecuted, message);
+        self.push_failure(frame.call, &status);
+        Ok(())
+    }
+
+    fn receive_credit(&mut self, frame: Frame<'_>) -> Result<(), Violation> {
+        let bytes = decode_credit(frame.payload)?;
+        match self.calls.get(&frame.call) {
+            None => Ok(()),
+            Some(entry) if entry.sends_stream() => self.outgoing.grant(frame.call, bytes),
+            Some(_) => Err(Violation::CreditRefused(bytes)),
+        }
+    }
+
+    fn push_credit(&mut self, call: u32, credit: Option<u32>) {
+        if let Some(bytes) = credit {
+            self.outgoing
+                .push(Kind::Credit, 0, call, &bytes.to_le_bytes());
+        }
+    }
+
+    /// Throws away what a client's stream has brought and will bring.
+    fn discard_requests(&mut self, call: u32) {
+        let Some(entry) = self.calls.get_mut(&call) else {
+            return;
+        };
+        let Some(receiver) = entry.requests() else {
+            return;
+        };
+        let held = receiver.held_bytes();
+        receiver.discard();
+        let credit = receiver.credit();
+        let freed = held.min(entry.held_bytes);
+        entry.held_bytes -= freed;
+        self.held_bytes -= freed;
+        self.push_credit(call, credit);
+    }
+
+    /// Queues the reply with which the stream begins, ahead of its messages:
+    /// whole frames leave before any of a stream.
+    fn open_replies(&mut self, call: u32) {
+        let Some(streams) = self
+            .calls
+            .get_mut(&call)
+            .and_then(|entry| entry.streams.as_mut())
+        else {
+            return;
+        };
+        if streams.replies == Replies::Awaited {
+            streams.replies = Replies::Begun;
+            self.outgoing
+                .push_message(Kind::Reply, FLAG_STREAM, call, &[], Bytes::new());
+        }
+    }
+
+    fn is_running(&self, key: StreamKey) -> bool {
+        self.calls.get(&key.call).is_some_and(|entry| {
+            entry.serial == key.serial && matches!(entry.phase, Phase::Running)
+        })
     }
 
     /// Takes a call out of the answerable ones. Its entry stays while its
@@ -296,17 +618,27 @@ impl Server {
             return;
         };
         match entry.phase {
-            Phase::Receiving { .. } => {
-                self.remove(call);
+            Phase::Receiving(_) | Phase::Leaving => {
+                self.drop_call(call);
             }
             Phase::Running => {
                 self.deadlines.remove(&(entry.deadline, call));
                 entry.phase = Phase::Aborted;
                 self.aborted_count += 1;
                 events.push(Event::Abort(call));
+                tell(&mut self.notices, call, entry);
+                if entry.sends_stream() {
+                    self.outgoing.withdraw(call);
+                }
             }
             Phase::Aborted => {}
         }
+    }
+
+    /// Forgets a call that has no handler.
+    fn drop_call(&mut self, call: u32) {
+        self.remove(call);
+        self.outgoing.withdraw(call);
     }
 
     fn remove(&mut self, call: u32) -> Option<Entry> {
@@ -315,6 +647,9 @@ impl Server {
         self.held_bytes -= entry.held_bytes;
         if matches!(entry.phase, Phase::Aborted) {
             self.aborted_count -= 1;
+        }
+        if matches!(entry.phase, Phase::Running) {
+            tell(&mut self.notices, call, &entry);
         }
         Some(entry)
     }
@@ -358,7 +693,7 @@ impl Server {
             let status = Status::new(Code::ResourceExhausted, Execution::Executed, message);
             self.push_failure(call, &status);
         } else {
-            self.outgoing.push_message(Kind::Reply, call, &[], body);
+            self.outgoing.push_message(Kind::Reply, 0, call, &[], body);
         }
     }
 
@@ -367,6 +702,24 @@ impl Server {
         self.outgoing
             .push(Kind::Reply, status.code().number(), call, &payload);
     }
+}
+
+/// Whoever uses the streams of a call that is over is to look again.
+fn tell(notices: &mut Vec<(StreamKey, Side)>, call: u32, entry: &Entry) {
+    if entry.streams.is_some() {
+        let serial = entry.serial;
+        notices.push((StreamKey { call, serial }, Side::Reader));
+        notices.push((StreamKey { call, serial }, Side::Writer));
+    }
+}
+
+/// What the user of a stream is told whose call is over.
+fn over() -> Status {
+    Status::new(
+        Code::Cancelled,
+        Execution::MaybeExecuted,
+        "the call is over",
+    )
 }
 
 #[cfg(test)]

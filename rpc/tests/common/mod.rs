@@ -62,13 +62,13 @@ impl Gauge {
             .expect("the count is reached");
     }
 
-    fn enter(&self) -> Entered {
+    pub fn enter(&self) -> Entered {
         self.0.fetch_add(1, Ordering::SeqCst);
         Entered(self.clone())
     }
 }
 
-struct Entered(Gauge);
+pub struct Entered(Gauge);
 
 impl Drop for Entered {
     fn drop(&mut self) {

@@ -80,6 +80,32 @@ pub trait Echo: ::core::marker::Send + ::core::marker::Sync + 'static {
     ) -> impl ::core::future::Future<
         Output = ::core::result::Result<SayReply, ::sealmoot_rpc::Status>,
     > + ::core::marker::Send;
+    /// Returns all words at once.
+    fn collect(
+        &self,
+        context: ::sealmoot_rpc::CallContext,
+        requests: ::sealmoot_rpc::Requests<SayRequest>,
+    ) -> impl ::core::future::Future<
+        Output = ::core::result::Result<SayReply, ::sealmoot_rpc::Status>,
+    > + ::core::marker::Send;
+    /// Returns the words again and again.
+    fn list(
+        &self,
+        context: ::sealmoot_rpc::CallContext,
+        request: SayRequest,
+        replies: ::sealmoot_rpc::Replies<SayReply>,
+    ) -> impl ::core::future::Future<
+        Output = ::core::result::Result<(), ::sealmoot_rpc::Status>,
+    > + ::core::marker::Send;
+    /// Answers `echo.v1.Echo/Chat`.
+    fn chat(
+        &self,
+        context: ::sealmoot_rpc::CallContext,
+        requests: ::sealmoot_rpc::Requests<SayRequest>,
+        replies: ::sealmoot_rpc::Replies<SayReply>,
+    ) -> impl ::core::future::Future<
+        Output = ::core::result::Result<(), ::sealmoot_rpc::Status>,
+    > + ::core::marker::Send;
 }
 
 /// Serves a [`Echo`] as a [`Service`](::sealmoot_rpc::Service).
@@ -109,6 +135,15 @@ impl<S> ::core::clone::Clone for EchoServer<S> {
 impl<S: Echo> ::sealmoot_rpc::Service for EchoServer<S> {
     fn methods(&self) -> &[u64] {
         &echo_methods::ALL
+    }
+
+    fn kind(&self, method: u64) -> ::sealmoot_rpc::MethodKind {
+        match method {
+            echo_methods::COLLECT => ::sealmoot_rpc::MethodKind::ClientStream,
+            echo_methods::LIST => ::sealmoot_rpc::MethodKind::ServerStream,
+            echo_methods::CHAT => ::sealmoot_rpc::MethodKind::Bidirectional,
+            _ => ::sealmoot_rpc::MethodKind::Unary,
+        }
     }
 
     fn call(
@@ -168,6 +203,86 @@ impl<S: Echo> ::sealmoot_rpc::Service for EchoServer<S> {
             }
         }
     }
+
+    fn client_stream(
+        &self,
+        context: ::sealmoot_rpc::CallContext,
+        method: u64,
+        requests: ::sealmoot_rpc::RawRequests,
+    ) -> ::sealmoot_rpc::ReplyFuture {
+        match method {
+            echo_methods::COLLECT => {
+                let inner = ::std::sync::Arc::clone(&self.inner);
+                ::std::boxed::Box::pin(async move {
+                    let requests = ::sealmoot_rpc::Requests::<SayRequest>::new(requests);
+                    let reply = inner.collect(context, requests).await?;
+                    ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(&reply))
+                })
+            }
+            _ => {
+                let _ = (context, requests);
+                ::sealmoot_rpc::generated::refuse(
+                    ::sealmoot_rpc::generated::unknown_method(method),
+                )
+            }
+        }
+    }
+
+    fn server_stream(
+        &self,
+        context: ::sealmoot_rpc::CallContext,
+        method: u64,
+        body: ::sealmoot_rpc::bytes::Bytes,
+        replies: ::sealmoot_rpc::RawReplies,
+    ) -> ::sealmoot_rpc::StreamFuture {
+        match method {
+            echo_methods::LIST => {
+                match ::sealmoot_rpc::generated::decode_request::<SayRequest>(body) {
+                    ::core::result::Result::Ok(request) => {
+                        let inner = ::std::sync::Arc::clone(&self.inner);
+                        ::std::boxed::Box::pin(async move {
+                            let replies = ::sealmoot_rpc::Replies::<SayReply>::new(replies);
+                            inner.list(context, request, replies).await
+                        })
+                    }
+                    ::core::result::Result::Err(status) => {
+                        ::sealmoot_rpc::generated::refuse_stream(status)
+                    }
+                }
+            }
+            _ => {
+                let _ = (context, body, replies);
+                ::sealmoot_rpc::generated::refuse_stream(
+                    ::sealmoot_rpc::generated::unknown_method(method),
+                )
+            }
+        }
+    }
+
+    fn bidirectional(
+        &self,
+        context: ::sealmoot_rpc::CallContext,
+        method: u64,
+        requests: ::sealmoot_rpc::RawRequests,
+        replies: ::sealmoot_rpc::RawReplies,
+    ) -> ::sealmoot_rpc::StreamFuture {
+        match method {
+            echo_methods::CHAT => {
+                let inner = ::std::sync::Arc::clone(&self.inner);
+                ::std::boxed::Box::pin(async move {
+                    let requests = ::sealmoot_rpc::Requests::<SayRequest>::new(requests);
+                    let replies = ::sealmoot_rpc::Replies::<SayReply>::new(replies);
+                    inner.chat(context, requests, replies).await
+                })
+            }
+            _ => {
+                let _ = (context, requests, replies);
+                ::sealmoot_rpc::generated::refuse_stream(
+                    ::sealmoot_rpc::generated::unknown_method(method),
+                )
+            }
+        }
+    }
 }
 
 /// Calls `echo.v1.Echo` over a connection.
@@ -176,6 +291,8 @@ pub struct EchoClient {
     connection: ::sealmoot_rpc::Connection,
 }
 
+// Few programs call all that a service has.
+#[allow(dead_code)]
 impl EchoClient {
     /// Calls over `connection`, which other clients may share.
     pub fn new(connection: ::sealmoot_rpc::Connection) -> Self {
@@ -203,6 +320,24 @@ impl EchoClient {
         ::sealmoot_rpc::generated::decode_reply(reply)
     }
 
+    /// Returns the request's words.
+    ///
+    /// With metadata beside the request, or whatever the options say.
+    ///
+    /// # Errors
+    ///
+    /// The status of the call; its execution tells whether it may have had an
+    /// effect.
+    pub async fn say_with(
+        &self,
+        request: SayRequest,
+        options: &::sealmoot_rpc::CallOptions,
+    ) -> ::core::result::Result<SayReply, ::sealmoot_rpc::Status> {
+        let body = ::sealmoot_rpc::generated::encode(&request);
+        let reply = self.connection.call_with(echo_methods::SAY, body, options).await?;
+        ::sealmoot_rpc::generated::decode_reply(reply)
+    }
+
     /// Calls `echo.v1.Echo/Match`.
     ///
     /// # Errors
@@ -216,6 +351,24 @@ impl EchoClient {
     ) -> ::core::result::Result<super::super::shared::v1::Empty, ::sealmoot_rpc::Status> {
         let body = ::sealmoot_rpc::generated::encode(&request);
         let reply = self.connection.call(echo_methods::MATCH, body, timeout).await?;
+        ::sealmoot_rpc::generated::decode_reply(reply)
+    }
+
+    /// Calls `echo.v1.Echo/Match`.
+    ///
+    /// With metadata beside the request, or whatever the options say.
+    ///
+    /// # Errors
+    ///
+    /// The status of the call; its execution tells whether it may have had an
+    /// effect.
+    pub async fn match_with(
+        &self,
+        request: super::super::shared::v1::Empty,
+        options: &::sealmoot_rpc::CallOptions,
+    ) -> ::core::result::Result<super::super::shared::v1::Empty, ::sealmoot_rpc::Status> {
+        let body = ::sealmoot_rpc::generated::encode(&request);
+        let reply = self.connection.call_with(echo_methods::MATCH, body, options).await?;
         ::sealmoot_rpc::generated::decode_reply(reply)
     }
 
@@ -234,6 +387,170 @@ impl EchoClient {
         let reply = self.connection.call(echo_methods::ALL_, body, timeout).await?;
         ::sealmoot_rpc::generated::decode_reply(reply)
     }
+
+    /// Calls `echo.v1.Echo/All`.
+    ///
+    /// With metadata beside the request, or whatever the options say.
+    ///
+    /// # Errors
+    ///
+    /// The status of the call; its execution tells whether it may have had an
+    /// effect.
+    pub async fn all_with(
+        &self,
+        request: SayRequest,
+        options: &::sealmoot_rpc::CallOptions,
+    ) -> ::core::result::Result<SayReply, ::sealmoot_rpc::Status> {
+        let body = ::sealmoot_rpc::generated::encode(&request);
+        let reply = self.connection.call_with(echo_methods::ALL_, body, options).await?;
+        ::sealmoot_rpc::generated::decode_reply(reply)
+    }
+
+    /// Returns all words at once.
+    ///
+    /// Returns at once; nothing has been sent yet.
+    ///
+    /// # Errors
+    ///
+    /// No such call can be made now. Later failures come out of the streams.
+    pub fn collect(
+        &self,
+        timeout: ::core::time::Duration,
+    ) -> ::core::result::Result<
+        (
+            ::sealmoot_rpc::RequestSink<SayRequest>,
+            ::sealmoot_rpc::PendingReply<SayReply>,
+        ),
+        ::sealmoot_rpc::Status,
+    > {
+        let (requests, reply) =
+            self.connection.client_stream(echo_methods::COLLECT, &::sealmoot_rpc::CallOptions::new(timeout))?;
+        ::core::result::Result::Ok((
+            ::sealmoot_rpc::RequestSink::new(requests),
+            ::sealmoot_rpc::PendingReply::new(reply),
+        ))
+    }
+
+    /// Returns all words at once.
+    ///
+    /// With metadata beside the request, or whatever the options say.
+    ///
+    /// Returns at once; nothing has been sent yet.
+    ///
+    /// # Errors
+    ///
+    /// No such call can be made now. Later failures come out of the streams.
+    pub fn collect_with(
+        &self,
+        options: &::sealmoot_rpc::CallOptions,
+    ) -> ::core::result::Result<
+        (
+            ::sealmoot_rpc::RequestSink<SayRequest>,
+            ::sealmoot_rpc::PendingReply<SayReply>,
+        ),
+        ::sealmoot_rpc::Status,
+    > {
+        let (requests, reply) =
+            self.connection.client_stream(echo_methods::COLLECT, options)?;
+        ::core::result::Result::Ok((
+            ::sealmoot_rpc::RequestSink::new(requests),
+            ::sealmoot_rpc::PendingReply::new(reply),
+        ))
+    }
+
+    /// Returns the words again and again.
+    ///
+    /// Returns at once; nothing has been sent yet.
+    ///
+    /// # Errors
+    ///
+    /// No such call can be made now. Later failures come out of the streams.
+    pub fn list(
+        &self,
+        request: SayRequest,
+        timeout: ::core::time::Duration,
+    ) -> ::core::result::Result<
+        ::sealmoot_rpc::ReplyStream<SayReply>,
+        ::sealmoot_rpc::Status,
+    > {
+        let body = ::sealmoot_rpc::generated::encode(&request);
+        let replies = self.connection.server_stream(echo_methods::LIST, body, &::sealmoot_rpc::CallOptions::new(timeout))?;
+        ::core::result::Result::Ok(::sealmoot_rpc::ReplyStream::new(replies))
+    }
+
+    /// Returns the words again and again.
+    ///
+    /// With metadata beside the request, or whatever the options say.
+    ///
+    /// Returns at once; nothing has been sent yet.
+    ///
+    /// # Errors
+    ///
+    /// No such call can be made now. Later failures come out of the streams.
+    pub fn list_with(
+        &self,
+        request: SayRequest,
+        options: &::sealmoot_rpc::CallOptions,
+    ) -> ::core::result::Result<
+        ::sealmoot_rpc::ReplyStream<SayReply>,
+        ::sealmoot_rpc::Status,
+    > {
+        let body = ::sealmoot_rpc::generated::encode(&request);
+        let replies = self.connection.server_stream(echo_methods::LIST, body, options)?;
+        ::core::result::Result::Ok(::sealmoot_rpc::ReplyStream::new(replies))
+    }
+
+    /// Calls `echo.v1.Echo/Chat`.
+    ///
+    /// Returns at once; nothing has been sent yet.
+    ///
+    /// # Errors
+    ///
+    /// No such call can be made now. Later failures come out of the streams.
+    pub fn chat(
+        &self,
+        timeout: ::core::time::Duration,
+    ) -> ::core::result::Result<
+        (
+            ::sealmoot_rpc::RequestSink<SayRequest>,
+            ::sealmoot_rpc::ReplyStream<SayReply>,
+        ),
+        ::sealmoot_rpc::Status,
+    > {
+        let (requests, replies) =
+            self.connection.bidirectional(echo_methods::CHAT, &::sealmoot_rpc::CallOptions::new(timeout))?;
+        ::core::result::Result::Ok((
+            ::sealmoot_rpc::RequestSink::new(requests),
+            ::sealmoot_rpc::ReplyStream::new(replies),
+        ))
+    }
+
+    /// Calls `echo.v1.Echo/Chat`.
+    ///
+    /// With metadata beside the request, or whatever the options say.
+    ///
+    /// Returns at once; nothing has been sent yet.
+    ///
+    /// # Errors
+    ///
+    /// No such call can be made now. Later failures come out of the streams.
+    pub fn chat_with(
+        &self,
+        options: &::sealmoot_rpc::CallOptions,
+    ) -> ::core::result::Result<
+        (
+            ::sealmoot_rpc::RequestSink<SayRequest>,
+            ::sealmoot_rpc::ReplyStream<SayReply>,
+        ),
+        ::sealmoot_rpc::Status,
+    > {
+        let (requests, replies) =
+            self.connection.bidirectional(echo_methods::CHAT, options)?;
+        ::core::result::Result::Ok((
+            ::sealmoot_rpc::RequestSink::new(requests),
+            ::sealmoot_rpc::ReplyStream::new(replies),
+        ))
+    }
 }
 
 /// The methods of `echo.v1.Echo` on the wire.
@@ -244,7 +561,13 @@ pub mod echo_methods {
     pub const MATCH: u64 = 0x684f776be5a77694;
     /// `echo.v1.Echo/All`
     pub const ALL_: u64 = 0x08412b7fb77b33c9;
+    /// `echo.v1.Echo/Collect`
+    pub const COLLECT: u64 = 0xfb0ca663e7159b69;
+    /// `echo.v1.Echo/List`
+    pub const LIST: u64 = 0x4d1750fea0d6570a;
+    /// `echo.v1.Echo/Chat`
+    pub const CHAT: u64 = 0xdd2c581e84c82834;
     /// Every method of the service.
-    pub const ALL: [u64; 3] = [SAY, MATCH, ALL_];
+    pub const ALL: [u64; 6] = [SAY, MATCH, ALL_, COLLECT, LIST, CHAT];
 }
 

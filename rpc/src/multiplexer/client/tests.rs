@@ -354,7 +354,7 @@ fn a_ping_is_answered_with_its_token() {
 #[test]
 fn frames_of_the_other_side_are_violations() {
     let mut client = client(Limits::default());
-    for kind in [Kind::Hello, Kind::Call, Kind::Cancel, Kind::Credit] {
+    for kind in [Kind::Hello, Kind::Call, Kind::Cancel] {
         assert_eq!(
             violate(&mut client, part(kind, 1, &[0; CALL_PREFIX_BYTES])),
             Violation::Unexpected(kind)
@@ -429,3 +429,5 @@ fn wire_timeouts_round_up_and_saturate() {
     assert_eq!(wire_timeout(Duration::from_micros(1001)), 2);
     assert_eq!(wire_timeout(Duration::MAX), u32::MAX);
 }
+
+mod streams;

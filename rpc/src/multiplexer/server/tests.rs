@@ -1,6 +1,7 @@
 use super::*;
 use crate::frame::FLAG_MORE;
 use crate::limits::CHUNK_BYTES_MAX;
+use crate::payload::CallPrefix;
 use crate::payload::decode_failure;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -89,10 +90,13 @@ fn a_whole_call_starts_with_its_deadline() {
     assert_eq!(
         events,
         [Event::Start(Start {
-            call: 1,
+            key: StreamKey { call: 1, serial: 1 },
             method: 9,
+            kind: MethodKind::Unary,
             deadline: now + Duration::from_millis(1500),
             body: Bytes::from_static(b"body"),
+            metadata: Metadata::new(),
+            once: None,
         })]
     );
     server.reply(1, Ok(Bytes::from_static(b"reply")));
@@ -348,7 +352,7 @@ fn a_number_in_use_is_a_violation() {
 #[test]
 fn frames_of_the_other_side_are_violations() {
     let mut server = Server::new(Limits::default());
-    for kind in [Kind::Hello, Kind::Reply, Kind::Credit] {
+    for kind in [Kind::Hello, Kind::Reply] {
         assert_eq!(
             violate(&mut server, frame(kind, 1, b"")),
             Violation::Unexpected(kind)
@@ -366,3 +370,5 @@ fn malformed_calls_and_parts_are_violations() {
     receive(&mut server, more(frame(Kind::Call, 3, &payload(0, b""))));
     violate(&mut server, frame(Kind::Chunk, 3, b""));
 }
+
+mod streams;

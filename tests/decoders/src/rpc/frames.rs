@@ -1,11 +1,17 @@
 //! Frames inside a channel, and what stands in them.
 
-use sealmoot_rpc::frame::{CALL_PREFIX_BYTES, FLAG_MORE, Frame, HEADER_BYTES, Header, Kind};
-use sealmoot_rpc::limits::{CHUNK_BYTES_MAX, STATEMENTS_BYTES_MAX, STATUS_MESSAGE_BYTES_MAX};
-use sealmoot_rpc::payload::{
-    CallPrefix, decode_failure, decode_hello, encode_failure, encode_hello,
+use sealmoot_rpc::frame::{
+    FLAG_LAST, FLAG_METADATA, FLAG_MORE, FLAG_ONCE, FLAG_REPLIES, FLAG_STREAM, Frame, HEADER_BYTES,
+    Header, Kind,
 };
-use sealmoot_rpc::{Code, Execution, Status};
+use sealmoot_rpc::limits::{
+    METADATA_BYTES_MAX, METADATA_ENTRIES_MAX, STATEMENTS_BYTES_MAX, STATUS_MESSAGE_BYTES_MAX,
+};
+use sealmoot_rpc::payload::{
+    CallPayload, CallPrefix, OnceId, decode_credit, decode_failure, decode_hello, encode_failure,
+    encode_hello,
+};
+use sealmoot_rpc::{Code, Execution, Metadata, Status};
 
 use crate::{Decoder, Outcome};
 
@@ -68,14 +74,73 @@ pub(super) const ALL: &[Decoder] = &[
     Decoder {
         name: "call",
         authenticates: false,
-        samples: || vec![call(b""), call(b"body")],
+        samples: || {
+            vec![
+                call(b""),
+                call(b"body"),
+                call_with(0, Some(once()), &metadata(), b"body"),
+                call_with(FLAG_MORE, None, &metadata(), b"body"),
+                call_with(FLAG_STREAM | FLAG_REPLIES, None, &metadata(), b""),
+                encoded(Kind::Call, FLAG_ONCE, 0, 7, &[0; 44]),
+            ]
+        },
         check: |bytes| {
             let Some(frame) = whole_frame(bytes).filter(|frame| frame.kind == Kind::Call) else {
                 return Outcome::Refused;
             };
-            let decoded = CallPrefix::decode(frame.payload);
-            if let Ok((prefix, body)) = decoded {
-                assert_eq!([&prefix.encode(), body].concat(), frame.payload);
+            let decoded = CallPayload::decode(frame.flags, frame.payload);
+            if let Ok(call) = &decoded {
+                let (flags, head) =
+                    CallPayload::encode_head(&call.prefix, call.once.as_ref(), &call.metadata);
+                assert_eq!(flags, frame.flags & (FLAG_ONCE | FLAG_METADATA));
+                assert_eq!([&head, call.body].concat(), frame.payload);
+            }
+            Outcome::of(&decoded)
+        },
+    },
+    Decoder {
+        name: "metadata",
+        authenticates: false,
+        // As in a call, with the length before them: entries may end behind any.
+        samples: || {
+            let metadata = metadata();
+            let length = u16::try_from(metadata.as_bytes().len()).expect("short");
+            vec![[&length.to_le_bytes(), metadata.as_bytes()].concat()]
+        },
+        check: |bytes| {
+            let Some(([l0, l1], bytes)) = bytes.split_first_chunk() else {
+                return Outcome::Refused;
+            };
+            if usize::from(u16::from_le_bytes([*l0, *l1])) != bytes.len() {
+                return Outcome::Refused;
+            }
+            let decoded = Metadata::decode(bytes);
+            if let Ok(metadata) = &decoded {
+                assert_eq!(metadata.as_bytes(), bytes);
+                assert!(bytes.len() <= METADATA_BYTES_MAX);
+                assert!((1..=METADATA_ENTRIES_MAX).contains(&metadata.iter().count()));
+                // Built anew from its entries, in the worst order, it is the same.
+                let mut again = Metadata::new();
+                let mut entries: Vec<_> = metadata.iter().collect();
+                entries.reverse();
+                for (key, value) in entries {
+                    again.insert(key, value).expect("sound as it was");
+                    assert_eq!(again.get(key), Some(value));
+                }
+                assert_eq!(&again, metadata);
+            }
+            Outcome::of(&decoded)
+        },
+    },
+    Decoder {
+        name: "credit",
+        authenticates: false,
+        samples: || vec![32_768_u32.to_le_bytes().to_vec(), vec![0xff; 4]],
+        check: |bytes| {
+            let decoded = decode_credit(bytes);
+            if let Ok(credit) = decoded {
+                assert_eq!(credit.to_le_bytes(), bytes);
+                assert_ne!(credit, 0);
             }
             Outcome::of(&decoded)
         },
@@ -117,6 +182,11 @@ fn frames() -> Vec<Vec<u8>> {
     vec![
         encoded(Kind::Hello, 0, 0, 0, &hello),
         call(b"body"),
+        call_with(FLAG_STREAM, None, &metadata(), b""),
+        encoded(Kind::Reply, FLAG_STREAM, 0, 7, b""),
+        encoded(Kind::Chunk, FLAG_LAST, 0, 7, b"message"),
+        encoded(Kind::End, 0, 0, 7, b""),
+        encoded(Kind::Credit, 0, 0, 7, &32_768_u32.to_le_bytes()),
         encoded(Kind::Reply, FLAG_MORE, 0, 7, &[9; 100]),
         encoded(Kind::Chunk, 0, 0, 7, b"more"),
         encoded(Kind::End, 0, 0, 7, b"rest"),
@@ -141,11 +211,32 @@ fn encoded(kind: Kind, flags: u8, code: u16, call: u32, payload: &[u8]) -> Vec<u
 }
 
 fn call(body: &[u8]) -> Vec<u8> {
+    call_with(0, None, &Metadata::new(), body)
+}
+
+fn call_with(flags: u8, once: Option<OnceId>, metadata: &Metadata, body: &[u8]) -> Vec<u8> {
     let prefix = CallPrefix {
         timeout_ms: 1_500,
         method: 0x0102_0304_0506_0708,
     };
-    encoded(Kind::Call, 0, 0, 7, &[&prefix.encode(), body].concat())
+    let (more, head) = CallPayload::encode_head(&prefix, once.as_ref(), metadata);
+    encoded(Kind::Call, flags | more, 0, 7, &[&head, body].concat())
+}
+
+fn metadata() -> Metadata {
+    let mut metadata = Metadata::new();
+    for (key, value) in [("a", "1"), ("traceparent", "x"), ("z.y_x-0", "")] {
+        metadata.insert(key, value).expect("sound");
+    }
+    metadata
+}
+
+fn once() -> OnceId {
+    OnceId {
+        incarnation: [9; 16],
+        sequence: 3,
+        floor: 2,
+    }
 }
 
 fn failure(kind: Kind, status: &Status) -> Vec<u8> {
@@ -165,17 +256,20 @@ fn drawn(header: &[u8; HEADER_BYTES]) -> bool {
     let [l0, l1, l2, l3, kind, flags, c0, c1, call @ ..] = *header;
     let (length_max, flags_known, has_code, has_call) = match kind {
         1 => (6 + 64 * KIB, 0b10, false, false),
-        2 => (12 + 16 * KIB, 0b01, false, true),
-        3 => (16 * KIB, 0b01, true, true),
-        4 | 5 => (16 * KIB, 0, false, true),
+        2 => (12 + 32 + 2 + 4096 + 16 * KIB, 0b11_1101, false, true),
+        3 => (16 * KIB, 0b101, true, true),
+        4 => (16 * KIB, 0b100_0000, false, true),
+        5 => (16 * KIB, 0, false, true),
         6 => (0, 0, false, true),
-        7 => (0, 0, false, false),
+        7 => (4, 0, false, true),
         8 | 9 => (8, 0, false, false),
         10 => (7 + KIB + 8 * KIB, 0, true, false),
         _ => return false,
     };
     u32::from_le_bytes([l0, l1, l2, l3]) <= length_max
         && flags & !flags_known == 0
+        && flags & 0b101 != 0b101
+        && !(flags & 0b10_0000 != 0 && flags & 0b1100 != 0)
         && (has_code || [c0, c1] == [0, 0])
         && has_call == (call != [0; 4])
 }
@@ -195,7 +289,7 @@ fn stream(bytes: &[u8]) -> Outcome {
     const FRAME_BYTES_MAX: usize = HEADER_BYTES
         + max_of(
             Kind::Hello.payload_bytes_max(),
-            CALL_PREFIX_BYTES + CHUNK_BYTES_MAX,
+            Kind::Call.payload_bytes_max(),
         );
     let mut whole = Vec::new();
     let mut rest = bytes;
