@@ -113,6 +113,8 @@
 //! | [`noise`] | the channel by the Noise Protocol Framework, without I/O |
 //! | [`frame`], [`payload`] | the wire format, drawn in `rpc/DESIGN.md` |
 //! | `multiplexer`, `outgoing` | calls in flight, decided without I/O |
+//! | [`once`] | which at-most-once calls have run, decided without I/O |
+//! | [`retry`] | whether and when a failed call is sent again |
 //! | `connection`, `socket` | the task that reads and writes |
 
 mod admission;
@@ -130,13 +132,17 @@ mod listening;
 mod metadata;
 mod multiplexer;
 pub mod noise;
+pub mod once;
 mod outgoing;
 pub mod payload;
 mod peer;
+pub mod retry;
 mod server;
 mod service;
 mod serving;
 mod shield;
+#[cfg(test)]
+mod simulation;
 mod socket;
 mod status;
 mod streams;

@@ -169,6 +169,65 @@ pub(crate) const LINK_REFUSED_RETRY_MAX: Duration = Duration::from_secs(10);
 /// shortest rest again.
 pub(crate) const LINK_STANDS: Duration = Duration::from_secs(2);
 
+/// How long a server keeps an incarnation of at-most-once calls, and all that it
+/// knows of it, after its last use. Nothing younger is ever forgotten.
+pub const ONCE_KEPT: Duration = Duration::from_secs(600);
+
+/// How long after its first attempt a client may still send an at-most-once call
+/// again, and how long after it last heard of an incarnation it begins calls in
+/// it. Both together are what a server keeps, so no attempt comes too late.
+pub const ONCE_HORIZON: Duration = Duration::from_secs(300);
+
+const _: () = assert!(ONCE_KEPT.as_secs() == 2 * ONCE_HORIZON.as_secs());
+
+/// Incarnations that a server keeps for one identity, at most.
+pub const ONCE_INCARNATIONS_PER_IDENTITY_MAX: usize = 32;
+
+/// Incarnations that a server keeps, at most.
+pub const ONCE_INCARNATIONS_MAX: usize = 16 * 1024;
+
+/// Calls of one incarnation that a server remembers, running or not settled yet.
+/// A client opens another incarnation rather than have more in one.
+pub const ONCE_ENTRIES_MAX: usize = 2048;
+
+/// Calls of all incarnations that a server remembers, at most.
+pub const ONCE_ENTRIES_ALL_MAX: usize = 256 * 1024;
+
+/// Bytes of replies that a server keeps for one identity. A reply beyond is not
+/// kept: of its call is known only that it ran.
+pub const ONCE_REPLY_BYTES_PER_IDENTITY_MAX: usize = 1024 * 1024;
+
+/// Bytes of replies that a server keeps, at most.
+pub const ONCE_REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Attempts that wait for the outcome of one at-most-once call, at most.
+pub const ONCE_WAITERS_MAX: usize = 8;
+
+/// Attempts of one call, hedges included, at most.
+pub const RETRY_ATTEMPTS_MAX: u32 = 5;
+
+/// What a client rests before its second attempt, at most; twice as long before
+/// each further one.
+pub const RETRY_BACKOFF_FIRST: Duration = Duration::from_millis(25);
+
+/// The longest that it rests.
+pub const RETRY_BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// What a call adds to the retry budget, in thousandths of a retry.
+pub const RETRY_DEPOSIT_THOUSANDTHS: u64 = 200;
+
+/// Retries that the budget gains in a second without any call.
+pub const RETRY_PER_SECOND: u64 = 10;
+
+/// Retries that the budget holds, at most: what may leave in one burst.
+pub const RETRY_BURST_MAX: u64 = 100;
+
+/// Latencies that the estimate behind hedging looks back on.
+pub const HEDGE_SAMPLES_MAX: usize = 128;
+
+/// Latencies that it needs before it says anything.
+pub const HEDGE_SAMPLES_MIN: usize = 20;
+
 /// The longest duration taken anywhere, so that no sum of times overflows.
 pub(crate) const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 

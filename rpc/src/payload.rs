@@ -10,6 +10,7 @@ use crate::limits::{
     CHUNK_BYTES_MAX, STATEMENTS_BYTES_MAX, STATUS_DETAILS_BYTES_MAX, STATUS_MESSAGE_BYTES_MAX,
 };
 use crate::metadata::Metadata;
+pub use crate::once::OnceId;
 use crate::status::{Code, Execution, Status};
 
 /// The protocol that this crate speaks.
@@ -86,17 +87,6 @@ impl CallPrefix {
         bytes[4..].copy_from_slice(&self.method.to_le_bytes());
         bytes
     }
-}
-
-/// Which at-most-once call this is, among those of one authenticated key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct OnceId {
-    /// Random, drawn anew by each life of a client.
-    pub incarnation: [u8; 16],
-    /// Counts the incarnation's calls from 1; 0 opens the incarnation.
-    pub sequence: u64,
-    /// Every sequence below it is settled: the client will not ask again.
-    pub floor: u64,
 }
 
 impl OnceId {
