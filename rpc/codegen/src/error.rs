@@ -48,4 +48,31 @@ pub enum Error {
     /// `OUT_DIR` is not set.
     #[error("OUT_DIR is not set: call this from a build script")]
     OutsideBuildScript,
+    /// Two methods of a service have one name in Python: rename one.
+    #[error("{method} and {other} would both be `{name}` in Python: rename one")]
+    PythonName {
+        /// As `package.Service/Method`.
+        method: String,
+        /// As `package.Service/Method`.
+        other: String,
+        /// The function.
+        name: String,
+    },
+    /// No Python module can have the name of that file, or a request or reply in
+    /// it has the name of a keyword.
+    #[error("{file} cannot be used in Python because of the name `{module}`: rename it")]
+    PythonModule {
+        /// As found among the includes.
+        file: String,
+        /// The module or class that it would be.
+        module: String,
+    },
+    /// A module could not be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }

@@ -48,6 +48,7 @@
 mod error;
 mod generator;
 mod method;
+pub mod python;
 
 use std::path::Path;
 
