@@ -1,56 +1,39 @@
 //! The server that the Python client's tests call: `rpc/python/tests/proto`
 //! says what its methods do. Prints its address and key id on one line and ends
 //! when its standard input does, so that no test leaves it behind.
+#![allow(dead_code, missing_docs, unreachable_pub)]
 
 use std::any::Any;
 use std::error::Error;
 use std::io::Read;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use prost::Message;
+use parts::v1::Number;
 use sealmoot_crypto::signature::SigningKey;
 use sealmoot_rpc::bytes::Bytes;
 use sealmoot_rpc::{
-    Authorizer, CallContext, Candidate, Code, Execution, Limits, Refusal, ReplyFuture, Router,
-    Server, Service, Status, prost,
+    Authorizer, CallContext, Candidate, Code, Execution, Limits, Refusal, Replies, Requests,
+    Router, Server, Status,
 };
-use sealmoot_rpc_codegen::method_number;
 use tokio::net::TcpListener;
+use trial::v1::metadata_reply::Entry;
+use trial::v1::{
+    CountRequest, Failure, MetadataReply, SleepRequest, Trial, TrialServer, WatchReply, Words,
+};
 
-#[derive(Clone, PartialEq, prost::Message)]
-struct Words {
-    #[prost(bytes = "bytes", tag = "1")]
-    words: Bytes,
+/// Laid out like the packages, as nested imports expect.
+#[allow(clippy::let_unit_value)]
+mod trial {
+    pub mod v1 {
+        include!("../codegen/tests/golden/trial.v1.rs");
+    }
 }
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct SleepRequest {
-    #[prost(uint32, tag = "1")]
-    milliseconds: u32,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Failure {
-    #[prost(uint32, tag = "1")]
-    code: u32,
-    #[prost(uint32, tag = "2")]
-    execution: u32,
-    #[prost(string, tag = "3")]
-    message: String,
-    #[prost(bytes = "bytes", tag = "4")]
-    details: Bytes,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct WatchReply {
-    #[prost(uint32, tag = "1")]
-    sleepers: u32,
-    #[prost(uint32, tag = "2")]
-    dropped: u32,
-    #[prost(bytes = "bytes", tag = "3")]
-    caller: Bytes,
+mod parts {
+    pub mod v1 {
+        include!("../codegen/tests/golden/parts.v1.rs");
+    }
 }
 
 /// Admits everybody but who asks to be refused.
@@ -69,65 +52,99 @@ impl Authorizer for Anyone {
     }
 }
 
-static METHODS: LazyLock<[u64; 4]> = LazyLock::new(|| {
-    ["Echo", "Sleep", "Fail", "Watch"].map(|name| method_number(&format!("trial.v1.Trial/{name}")))
-});
-
 #[derive(Clone, Default)]
-struct Trial {
+struct Tester {
     sleepers: Arc<AtomicU32>,
     dropped: Arc<AtomicU32>,
 }
 
 /// Counts a sleeper out, whether it woke or was dropped.
 struct Sleeper {
-    trial: Trial,
+    tester: Tester,
     has_woken: bool,
 }
 
 impl Drop for Sleeper {
     fn drop(&mut self) {
-        self.trial.sleepers.fetch_sub(1, Ordering::SeqCst);
+        self.tester.sleepers.fetch_sub(1, Ordering::SeqCst);
         if !self.has_woken {
-            self.trial.dropped.fetch_add(1, Ordering::SeqCst);
+            self.tester.dropped.fetch_add(1, Ordering::SeqCst);
         }
     }
 }
 
-impl Service for Trial {
-    fn methods(&self) -> &[u64] {
-        &*METHODS
+impl Trial for Tester {
+    async fn echo(&self, _: CallContext, request: Words) -> Result<Words, Status> {
+        Ok(request)
     }
 
-    fn call(&self, context: CallContext, method: u64, body: Bytes) -> ReplyFuture {
-        let trial = self.clone();
-        let [echo, sleep, fail, _] = *METHODS;
-        Box::pin(async move {
-            let malformed =
-                |_| Status::new(Code::InvalidArgument, Execution::NotStarted, "malformed");
-            if method == echo {
-                let words = Words::decode(body).map_err(malformed)?;
-                Ok(words.encode_to_vec().into())
-            } else if method == sleep {
-                let request = SleepRequest::decode(body).map_err(malformed)?;
-                trial.sleepers.fetch_add(1, Ordering::SeqCst);
-                let mut sleeper = Sleeper {
-                    trial,
-                    has_woken: false,
-                };
-                tokio::time::sleep(Duration::from_millis(request.milliseconds.into())).await;
-                sleeper.has_woken = true;
-                Ok(Bytes::new())
-            } else if method == fail {
-                Err(status(Failure::decode(body).map_err(malformed)?))
-            } else {
-                let reply = WatchReply {
-                    sleepers: trial.sleepers.load(Ordering::SeqCst),
-                    dropped: trial.dropped.load(Ordering::SeqCst),
-                    caller: Bytes::copy_from_slice(context.peer().key_id().as_bytes()),
-                };
-                Ok(reply.encode_to_vec().into())
-            }
+    async fn sum(&self, _: CallContext, mut requests: Requests<Number>) -> Result<Number, Status> {
+        let mut sum = Number::default();
+        while let Some(number) = requests.next().await? {
+            sum.value = sum.value.wrapping_add(number.value);
+        }
+        Ok(sum)
+    }
+
+    async fn count(
+        &self,
+        _: CallContext,
+        request: CountRequest,
+        mut replies: Replies<Number>,
+    ) -> Result<(), Status> {
+        let padding = usize::try_from(request.padding).unwrap_or(usize::MAX);
+        let padding = Bytes::from(vec![0; padding]);
+        for value in 0..request.up_to {
+            let padding = padding.clone();
+            replies.send(&Number { value, padding }).await?;
+        }
+        request
+            .failure
+            .map_or(Ok(()), |failure| Err(status(failure)))
+    }
+
+    async fn chat(
+        &self,
+        _: CallContext,
+        mut requests: Requests<Words>,
+        mut replies: Replies<Words>,
+    ) -> Result<(), Status> {
+        while let Some(words) = requests.next().await? {
+            replies.send(&words).await?;
+        }
+        Ok(())
+    }
+
+    async fn sleep(&self, _: CallContext, request: SleepRequest) -> Result<(), Status> {
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        let mut sleeper = Sleeper {
+            tester: self.clone(),
+            has_woken: false,
+        };
+        tokio::time::sleep(Duration::from_millis(request.milliseconds.into())).await;
+        sleeper.has_woken = true;
+        Ok(())
+    }
+
+    async fn fail(&self, _: CallContext, request: Failure) -> Result<(), Status> {
+        Err(status(request))
+    }
+
+    async fn metadata(&self, context: CallContext, (): ()) -> Result<MetadataReply, Status> {
+        let entry = |(key, value): (&str, &[u8])| Entry {
+            key: key.to_owned(),
+            value: Bytes::copy_from_slice(value),
+        };
+        Ok(MetadataReply {
+            entries: context.metadata().iter().map(entry).collect(),
+        })
+    }
+
+    async fn watch(&self, context: CallContext, (): ()) -> Result<WatchReply, Status> {
+        Ok(WatchReply {
+            sleepers: self.sleepers.load(Ordering::SeqCst),
+            dropped: self.dropped.load(Ordering::SeqCst),
+            caller: Bytes::copy_from_slice(context.peer().key_id().as_bytes()),
         })
     }
 }
@@ -153,7 +170,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         TcpListener::bind("127.0.0.1:0").await?,
         &key,
         Arc::new(Anyone),
-        Router::new().service(Trial::default())?,
+        Router::new().service(TrialServer::new(Tester::default()))?,
         limits,
     )?;
     println!("{} {}", server.local_addr(), key.verifying_key().key_id());

@@ -24,7 +24,10 @@ fn the_stubs_are_the_golden_ones() {
         [protos.join("shared.proto"), protos.join("echo.proto")],
         "imports are watched too"
     );
-    for name in ["echo.v1.rs", "shared.v1.rs"] {
+    // What the Python tests talk to.
+    let trial = tests_dir().join("../../python/tests/proto");
+    compile_into(&[trial.join("trial.proto")], &[&trial], out.path()).expect("a sound schema");
+    for name in ["echo.v1.rs", "shared.v1.rs", "trial.v1.rs", "parts.v1.rs"] {
         let generated = fs::read_to_string(out.path().join(name)).expect("generated");
         let golden = tests_dir().join("golden").join(name);
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
