@@ -22,6 +22,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use core::fmt;
+use core::str::FromStr;
 
 use ed25519_dalek as dalek;
 
@@ -477,6 +478,42 @@ impl fmt::Display for KeyId {
     }
 }
 
+/// A text is no [`KeyId`]: 64 digits of 0 to 9 and a to f are one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a key id has 64 hexadecimal digits in lower case")]
+pub struct NotAKeyId;
+
+/// Reads what [`KeyId`]'s `Display` writes, and no other form of it.
+///
+/// ```
+/// use sealmoot_crypto::signature::KeyId;
+/// let id: KeyId = "ab".repeat(32).parse()?;
+/// assert_eq!(id, KeyId::from_bytes([0xab; 32]));
+/// assert!("AB".repeat(32).parse::<KeyId>().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl FromStr for KeyId {
+    type Err = NotAKeyId;
+
+    fn from_str(text: &str) -> Result<Self, NotAKeyId> {
+        let digits: &[u8; 64] = text.as_bytes().try_into().map_err(|_| NotAKeyId)?;
+        let (pairs, _) = digits.as_chunks::<2>();
+        let mut bytes = [0; 32];
+        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+            *byte = digit(*high).ok_or(NotAKeyId)? << 4 | digit(*low).ok_or(NotAKeyId)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+fn digit(character: u8) -> Option<u8> {
+    match character {
+        b'0'..=b'9' => Some(character - b'0'),
+        b'a'..=b'f' => Some(character - b'a' + 10),
+        _ => None,
+    }
+}
+
 impl fmt::Debug for KeyId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "KeyId({self})")
@@ -496,6 +533,29 @@ fn framed(domain: &'static str, message: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::prelude::v1::*;
+
+    use super::*;
+    use crate::testing::unhex;
+
+    #[test]
+    fn a_key_id_has_one_form() {
+        let id = KeyId::from_bytes(std::array::from_fn(|index| 7 * index as u8));
+        let text = id.to_string();
+        assert_eq!(text.parse(), Ok(id));
+        let long = format!("{text}0");
+        let prefixed = format!("0x{}", &text[2..]);
+        let spaced = format!(" {}", &text[1..]);
+        let signed = format!("+{}", &text[1..]);
+        let wide = format!("\u{ff10}{}", &text[3..]);
+        assert_eq!(wide.len(), 64);
+        for refused in ["", &text[1..], &long, &prefixed, &spaced, &signed, &wide] {
+            assert_eq!(refused.parse::<KeyId>(), Err(NotAKeyId), "{refused:?}");
+        }
+        assert_eq!("AB".repeat(32).parse::<KeyId>(), Err(NotAKeyId));
+        assert_eq!("ag".repeat(32).parse::<KeyId>(), Err(NotAKeyId));
+    }
+
     #[test]
     fn encodings_at_and_above_the_prime_are_not_reduced() {
         let mut prime = [0xff; 32];
@@ -529,11 +589,6 @@ mod tests {
         }
         assert!(taken > 800, "{taken}");
     }
-
-    use std::prelude::v1::*;
-
-    use super::*;
-    use crate::testing::unhex;
 
     #[test]
     fn the_eight_points_of_small_order_are_refused() {

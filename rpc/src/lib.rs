@@ -154,7 +154,7 @@ pub use limits::Limits;
 pub use link::{DialError, Link};
 pub use listening::Door;
 pub use metadata::{Metadata, MetadataError};
-pub use peer::{Authorizer, Candidate, ChannelBinding, Peer, Refusal};
+pub use peer::{AllowedKeys, Authorizer, Candidate, ChannelBinding, Peer, Refusal};
 pub use server::{Server, ServerBuilder, ServerHandle};
 pub use service::{
     CallContext, DuplicateMethod, MethodKind, ReplyFuture, Router, Service, StreamFuture,

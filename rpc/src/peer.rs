@@ -1,5 +1,7 @@
 //! Who is at the other end, and who decides whether that is enough.
 
+mod allowed;
+
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
@@ -7,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sealmoot_crypto::signature::{KeyId, VerifyingKey};
 
+pub use self::allowed::AllowedKeys;
 use crate::channel::{Origin, Transport};
 use crate::limits::Limits;
 use crate::status::Code;
