@@ -114,10 +114,12 @@
 //! | [`frame`], [`payload`] | the wire format, drawn in `rpc/DESIGN.md` |
 //! | `multiplexer`, `outgoing` | calls in flight, decided without I/O |
 //! | [`once`] | which at-most-once calls have run, decided without I/O |
+//! | [`binding`] | from a name to an endpoint, decided without I/O |
 //! | [`retry`] | whether and when a failed call is sent again |
 //! | `connection`, `socket` | the task that reads and writes |
 
 mod admission;
+pub mod binding;
 pub mod channel;
 mod client;
 mod connection;

@@ -283,6 +283,82 @@ pub mod noise {
     pub const REKEY_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 }
 
+/// The bounds of binding by name.
+pub mod binding {
+    use std::time::Duration;
+
+    /// Bytes of a name, at most.
+    pub const NAME_BYTES_MAX: usize = 128;
+
+    /// Bytes of a service's full name, at most.
+    pub const SERVICE_BYTES_MAX: usize = 128;
+
+    /// Bytes of an endpoint's address, at most: a host name of 249 and a port.
+    pub const ADDRESS_BYTES_MAX: usize = 255;
+
+    /// Bytes of a Unix socket's path, at most: what `sockaddr_un` holds on every
+    /// system, less the zero behind it.
+    pub const SOCKET_PATH_BYTES_MAX: usize = 103;
+
+    /// Endpoints of one name, at most.
+    pub const ENDPOINTS_MAX: usize = 32;
+
+    /// Services of one name, at most.
+    pub const SERVICES_MAX: usize = 32;
+
+    /// How long a record may be held without asking again, at most: a day.
+    pub const TTL_SECONDS_MAX: u32 = 24 * 60 * 60;
+
+    /// The longest signed record: every list full, every text as long as it may be.
+    pub const RECORD_BYTES_MAX: usize = 1
+        + 32
+        + 8
+        + 8
+        + 4
+        + (4 + NAME_BYTES_MAX)
+        + 4
+        + SERVICES_MAX * (4 + SERVICE_BYTES_MAX + 32)
+        + 4
+        + ENDPOINTS_MAX * (1 + 32 + 32 + 1 + 4 + ADDRESS_BYTES_MAX)
+        + 64;
+
+    /// Bytes of a table of records, at most. It is read whole.
+    pub const TABLE_BYTES_MAX: usize = 1024 * 1024;
+
+    /// Records of a table, at most: each costs the verification of a signature.
+    pub const TABLE_RECORDS_MAX: usize = 1024;
+
+    /// How long a table's file is not looked at again.
+    pub const TABLE_REREAD: Duration = Duration::from_secs(1);
+
+    /// Consecutive failures after which an endpoint is ejected.
+    pub const EJECT_FAILURES: u32 = 3;
+
+    /// How long an endpoint is ejected first; twice as long after each probe that
+    /// fails.
+    pub const EJECT_FIRST: Duration = Duration::from_millis(500);
+
+    /// How long at most.
+    pub const EJECT_MAX: Duration = Duration::from_secs(30);
+
+    /// An endpoint that has stood so long since it was ejected is ejected for the
+    /// shortest time again.
+    pub const EJECT_FORGOTTEN: Duration = Duration::from_secs(60);
+
+    /// Names that a cache holds, at most.
+    pub const CACHE_NAMES_MAX: usize = 1024;
+
+    /// How long an answer to a question is waited for before another is asked.
+    pub const RESOLVE_PATIENCE: Duration = Duration::from_secs(5);
+
+    /// How long a name that could not be resolved is not asked for again; twice as
+    /// long after each further failure.
+    pub const RESOLVE_RETRY_FIRST: Duration = Duration::from_millis(100);
+
+    /// How long at most.
+    pub const RESOLVE_RETRY_MAX: Duration = Duration::from_secs(10);
+}
+
 /// What one side of a connection is ready to spend on the other.
 ///
 /// The defaults suit a service on a data-centre network. Every field is public

@@ -275,7 +275,7 @@ fn is_passing(code: Code) -> bool {
 }
 
 /// `random` / 2^64 of it.
-fn share_of(duration: Duration, random: u64) -> Duration {
+pub(crate) fn share_of(duration: Duration, random: u64) -> Duration {
     let nanos = duration.as_nanos().min(u128::from(u64::MAX));
     let share = (nanos * u128::from(random)) >> 64;
     Duration::from_nanos(u64::try_from(share).unwrap_or(u64::MAX))

@@ -3,6 +3,7 @@
 
 mod frames;
 mod identities;
+mod names;
 mod noise;
 mod noise_frames;
 mod noise_records;
@@ -19,6 +20,7 @@ use crate::{Decoder, Outcome};
 pub(crate) const FAMILIES: &[&[Decoder]] = &[
     frames::ALL,
     identities::ALL,
+    names::ALL,
     noise_frames::ALL,
     noise_records::ALL,
     noise_session::ALL,
