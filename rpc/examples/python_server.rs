@@ -24,7 +24,6 @@ use trial::v1::{
 };
 
 /// Laid out like the packages, as nested imports expect.
-#[allow(clippy::let_unit_value)]
 mod trial {
     pub mod v1 {
         include!("../codegen/tests/golden/trial.v1.rs");

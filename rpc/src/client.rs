@@ -171,7 +171,8 @@ impl Connection {
         }))
     }
 
-    async fn call_extra(
+    /// The same with whatever a call may carry: for the attempts of one.
+    pub(crate) async fn call_extra(
         &self,
         method: u64,
         body: Bytes,

@@ -87,8 +87,9 @@
 //! # What it refuses to do
 //!
 //! - It knows no user, role or statement: those are opaque bytes to it.
-//! - It never retries: whether a call may be sent again is the caller's
-//!   knowledge, and [`Execution`] is what it needs for it.
+//! - A [`Connection`] sends nothing twice: whether a call may be sent again is
+//!   the caller's knowledge, and [`Execution`] is what it needs for it. Who has
+//!   it can say so by a [`Guard`], and call over [`Retrying`].
 //! - No certificate authorities: of a certificate nothing but its key is
 //!   believed. No TLS below 1.3, no resumption, no early data.
 //! - Only clients call; a server answers.
@@ -116,10 +117,12 @@
 //! | [`once`] | which at-most-once calls have run, decided without I/O |
 //! | [`binding`] | from a name to an endpoint, decided without I/O |
 //! | [`retry`] | whether and when a failed call is sent again |
+//! | `retrying`, `caller` | [`Retrying`], which sends it; [`Caller`], what generated clients call over |
 //! | `connection`, `socket` | the task that reads and writes |
 
 mod admission;
 pub mod binding;
+mod caller;
 pub mod channel;
 mod client;
 mod connection;
@@ -139,6 +142,7 @@ mod outgoing;
 pub mod payload;
 mod peer;
 pub mod retry;
+mod retrying;
 mod server;
 mod service;
 mod serving;
@@ -150,6 +154,7 @@ mod status;
 mod streams;
 pub mod tls;
 
+pub use caller::Caller;
 pub use client::{CallOptions, Connection};
 pub use connector::{ConfigError, ConnectError, Connector};
 pub use limits::Limits;
@@ -157,6 +162,8 @@ pub use link::{DialError, Link};
 pub use listening::Door;
 pub use metadata::{Metadata, MetadataError};
 pub use peer::{AllowedKeys, Authorizer, Candidate, ChannelBinding, Peer, Refusal};
+pub use retry::{Guard, Idempotency, RetryPolicy};
+pub use retrying::Retrying;
 pub use server::{Server, ServerBuilder, ServerHandle};
 pub use service::{
     CallContext, DuplicateMethod, MethodKind, ReplyFuture, Router, Service, StreamFuture,

@@ -203,6 +203,22 @@ pub const ONCE_REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Attempts that wait for the outcome of one at-most-once call, at most.
 pub const ONCE_WAITERS_MAX: usize = 8;
 
+/// Handlers of at-most-once calls that run for one identity, at most: they
+/// outlive their connections, so the bounds of a connection do not bound them.
+pub const ONCE_RUNNING_PER_IDENTITY_MAX: usize = 1024;
+
+/// Bytes of the requests of these handlers, at most.
+pub const ONCE_RUNNING_BYTES_PER_IDENTITY_MAX: usize = 64 * 1024 * 1024;
+
+/// How often a server forgets what nobody uses any more.
+pub(crate) const ONCE_SWEEP: Duration = Duration::from_secs(30);
+
+/// How long a client waits for the answer to the opening of an incarnation.
+pub(crate) const ONCE_OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Servers whose incarnations a client keeps without a call under way.
+pub(crate) const ONCE_SERVERS_MAX: usize = 8;
+
 /// Attempts of one call, hedges included, at most.
 pub const RETRY_ATTEMPTS_MAX: u32 = 5;
 
@@ -221,6 +237,9 @@ pub const RETRY_PER_SECOND: u64 = 10;
 
 /// Retries that the budget holds, at most: what may leave in one burst.
 pub const RETRY_BURST_MAX: u64 = 100;
+
+/// Methods of which a client remembers latencies, at most.
+pub(crate) const HEDGE_METHODS_MAX: usize = 256;
 
 /// Latencies that the estimate behind hedging looks back on.
 pub const HEDGE_SAMPLES_MAX: usize = 128;

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 
 use crate::admission::{Admission, Pace, Place};
 #[cfg(unix)]
@@ -21,12 +21,12 @@ use crate::channel::Identity;
 use crate::connection::Driver;
 use crate::connector::ConfigError;
 use crate::handshake::{self, HandshakeError};
-use crate::limits::{ACCEPT_RETRY, DURATION_MAX, Limits};
+use crate::limits::{ACCEPT_RETRY, DURATION_MAX, Limits, ONCE_SWEEP};
 use crate::listening::{self, Arrival, Door, Listening};
 use crate::noise::Acceptance;
 use crate::peer::Authorizer;
 use crate::service::Router;
-use crate::serving::{Link, ServerEndpoint};
+use crate::serving::{CloseOnDrop, Link, OnceCalls, ServerEndpoint};
 use crate::status::{Code, Execution, Status};
 
 /// Starts servers.
@@ -148,6 +148,7 @@ impl ServerBuilder {
             router: Arc::new(router),
             admission: Admission::new(&limits),
             links: Mutex::default(),
+            once: OnceCalls::new(),
             limits,
             stopping,
         });
@@ -227,6 +228,7 @@ struct Shared {
     router: Arc<Router>,
     admission: Arc<Admission>,
     links: Mutex<Links>,
+    once: Arc<OnceCalls>,
     limits: Limits,
     stopping: watch::Receiver<Option<Instant>>,
 }
@@ -241,6 +243,11 @@ struct Links {
 }
 
 async fn serve(mut places: Vec<Listening>, shared: Arc<Shared>) {
+    // However this ends, at-most-once handlers end with it: they belong to no
+    // connection.
+    let _closing = CloseOnDrop(Arc::clone(&shared.once));
+    let mut sweep = tokio::time::interval(ONCE_SWEEP);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut connections = JoinSet::new();
     // Ends when it is dropped.
     let mut turns = JoinSet::new();
@@ -253,6 +260,7 @@ async fn serve(mut places: Vec<Listening>, shared: Arc<Shared>) {
             biased;
             _ = stopping.changed() => break,
             Some(_) = connections.join_next() => {}
+            _ = sweep.tick() => shared.once.expire(),
             () = tokio::time::sleep_until(breath_end.unwrap_or_else(Instant::now)),
                 if breath_end.is_some() => breath_end = None,
             arrived = listening::next(&mut places), if breath_end.is_none() => match arrived {
@@ -281,6 +289,12 @@ async fn serve(mut places: Vec<Listening>, shared: Arc<Shared>) {
         tracing::info!("some connections did not end in time");
     }
     connections.shutdown().await;
+    let mut handlers = shared.once.close();
+    let ended = async { while handlers.join_next().await.is_some() {} };
+    if timeout_at(deadline, ended).await.is_err() {
+        tracing::info!("some at-most-once calls did not end in time");
+    }
+    handlers.shutdown().await;
 }
 
 /// No room for a client.
@@ -357,7 +371,8 @@ async fn converse(arrival: Arrival, place: Option<Place>, shared: Arc<Shared>) {
     let limits = own_limits.as_ref().unwrap_or(&shared.limits);
     let (key_id, origin, transport) = (peer.key_id(), peer.origin(), peer.transport());
     tracing::debug!(%origin, %transport, %key_id, "connected");
-    let (endpoint, link) = ServerEndpoint::new(Arc::clone(&shared.router), peer, limits);
+    let (router, once) = (Arc::clone(&shared.router), Arc::clone(&shared.once));
+    let (endpoint, link) = ServerEndpoint::new(router, once, peer, limits);
     let registration = Registration::new(&shared, link);
     tokio::select! {
         () = Driver::new(stream, endpoint, limits) => {}

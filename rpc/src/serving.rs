@@ -13,12 +13,22 @@ use crate::connection::{Endpoint, Input, Outlook};
 use crate::frame::Violation;
 use crate::limits::Limits;
 use crate::multiplexer::{self, Event, Side, Start, StreamKey, Taken, Unsent};
+use crate::once::{CallKey, OnceId};
 use crate::peer::Peer;
 use crate::service::{CallContext, MethodKind, ReplyFuture, Router, Service};
 use crate::status::{Code, Execution, Status};
 use crate::streams::{RawReplies, RawRequests};
 
+mod once;
+
+pub(crate) use once::{CloseOnDrop, OnceCalls};
+
+use once::Waiter;
+
 type Outcome = Result<Bytes, Status>;
+
+/// The method of an at-most-once call that opens an incarnation.
+const OPEN: u64 = 0;
 
 /// What the driver, the running handlers and the server share.
 pub(crate) struct Link {
@@ -30,6 +40,9 @@ struct State {
     /// Handlers that were pending when they were first polled. Bounded by the
     /// multiplexer's table.
     spawned: HashMap<u32, AbortHandle>,
+    /// At-most-once calls that wait, with their serial numbers. Whoever takes
+    /// one out answers it.
+    once: HashMap<u32, (u64, CallKey)>,
     /// Handlers that wait for a stream. Bounded by the multiplexer's table, but
     /// for handlers that keep streams of calls that are over.
     waiting: HashMap<(StreamKey, Side), Waker>,
@@ -79,6 +92,19 @@ impl Link {
             Some(outcome) => state.multiplexer.reply(call, outcome),
             None => state.multiplexer.abandon(call),
         }
+        let wakers = state.wakers();
+        drop(state);
+        wake(wakers);
+    }
+
+    /// An at-most-once call has ended. Ignored when the attempt waits no more.
+    fn answer_once(&self, key: StreamKey, outcome: Outcome) {
+        let mut state = self.lock();
+        if !matches!(state.once.get(&key.call), Some((serial, _)) if *serial == key.serial) {
+            return;
+        }
+        state.once.remove(&key.call);
+        state.multiplexer.reply(key.call, outcome);
         let wakers = state.wakers();
         drop(state);
         wake(wakers);
@@ -162,17 +188,33 @@ impl Link {
 pub(crate) struct ServerEndpoint {
     link: Arc<Link>,
     router: Arc<Router>,
+    once: Arc<OnceCalls>,
     peer: Peer,
     events: Vec<Event>,
     replies: Vec<(u32, Outcome)>,
 }
 
+/// Why calls are to be aborted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// The client has said so.
+    Cancelled,
+    /// Their time is over.
+    OutOfTime,
+}
+
 impl ServerEndpoint {
-    pub(crate) fn new(router: Arc<Router>, peer: Peer, limits: &Limits) -> (Self, Arc<Link>) {
+    pub(crate) fn new(
+        router: Arc<Router>,
+        once: Arc<OnceCalls>,
+        peer: Peer,
+        limits: &Limits,
+    ) -> (Self, Arc<Link>) {
         let link = Arc::new(Link {
             state: Mutex::new(State {
                 multiplexer: multiplexer::Server::new(limits.clone()),
                 spawned: HashMap::new(),
+                once: HashMap::new(),
                 waiting: HashMap::new(),
                 waker: None,
             }),
@@ -180,6 +222,7 @@ impl ServerEndpoint {
         let endpoint = Self {
             link: Arc::clone(&link),
             router,
+            once,
             peer,
             events: Vec::new(),
             replies: Vec::new(),
@@ -188,22 +231,12 @@ impl ServerEndpoint {
     }
 
     /// Outside the lock, because handlers may take their time or call back.
-    fn run_events(&mut self) {
+    fn run_events(&mut self, cause: Cause) {
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
             match event {
                 Event::Start(start) => self.start(start),
-                Event::Abort(call) => {
-                    let spawned = self.link.lock().spawned.remove(&call);
-                    match spawned {
-                        Some(handle) => handle.abort(),
-                        // Its handler has finished, or never was started.
-                        None => {
-                            self.replies.retain(|(replied, _)| *replied != call);
-                            self.link.finish(call, None);
-                        }
-                    }
-                }
+                Event::Abort(call) => self.abort(call, cause),
             }
         }
         self.events = events;
@@ -218,8 +251,49 @@ impl ServerEndpoint {
         }
     }
 
+    fn abort(&mut self, call: u32, cause: Cause) {
+        let mut state = self.link.lock();
+        let once = state.once.remove(&call);
+        let spawned = state.spawned.remove(&call);
+        drop(state);
+        if let Some((serial, key)) = once {
+            match cause {
+                Cause::Cancelled => self.once.cancel(&key),
+                Cause::OutOfTime => self.leave(call, serial, &key),
+            }
+            self.link.finish(call, None);
+            return;
+        }
+        match spawned {
+            Some(handle) => handle.abort(),
+            // Its handler has finished, or never was started.
+            None => {
+                self.replies.retain(|(replied, _)| *replied != call);
+                self.link.finish(call, None);
+            }
+        }
+    }
+
+    /// An attempt of an at-most-once call waits no more.
+    fn leave(&self, call: u32, serial: u64, key: &CallKey) {
+        let waiter = self.waiter(StreamKey { call, serial });
+        self.once.leave(key, &waiter);
+    }
+
+    fn waiter(&self, key: StreamKey) -> Waiter {
+        let link = Arc::clone(&self.link);
+        Waiter { link, key }
+    }
+
     fn start(&mut self, start: Start) {
         let call = start.key.call;
+        if let Some(id) = start.once
+            && start.method == OPEN
+        {
+            let opened = self.once.open(self.peer.key_id(), id.incarnation);
+            self.replies.push((call, opened.map(|()| Bytes::new())));
+            return;
+        }
         let service = match self.admit(&start) {
             Ok(service) => Arc::clone(service),
             Err(status) => {
@@ -227,22 +301,14 @@ impl ServerEndpoint {
                 return;
             }
         };
-        // The first poll wakes nobody: a pending handler is spawned, and its
-        // task polls it again.
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            let mut handler = self.handler(&*service, start);
-            match handler
-                .as_mut()
-                .poll(&mut Context::from_waker(Waker::noop()))
-            {
-                Poll::Ready(outcome) => Ok(outcome),
-                Poll::Pending => Err(handler),
-            }
-        }));
-        match polled {
+        if let Some(id) = start.once {
+            self.start_once(&*service, start, id);
+            return;
+        }
+        match self.poll_first(&*service, start) {
             Ok(Ok(outcome)) => self.replies.push((call, outcome)),
             Ok(Err(handler)) => self.spawn(call, handler),
-            Err(_) => {
+            Err(Panicked) => {
                 let status = Status::new(
                     Code::Internal,
                     Execution::MaybeExecuted,
@@ -253,13 +319,52 @@ impl ServerEndpoint {
         }
     }
 
+    fn start_once(&mut self, service: &dyn Service, start: Start, id: OnceId) {
+        let (place, deadline) = (start.key, start.deadline);
+        let identity = self.peer.key_id();
+        // Before it begins: another's handler may answer it at once.
+        let waits = (place.serial, id.key(identity));
+        self.link.lock().once.insert(place.call, waits);
+        let waiter = self.waiter(place);
+        let running = match self.once.begin(identity, id, waiter, start.body.len()) {
+            once::Taken::Run(running) => running,
+            once::Taken::Joined => return,
+            once::Taken::Answer(outcome) => {
+                self.link.lock().once.remove(&place.call);
+                self.replies.push((place.call, outcome));
+                return;
+            }
+        };
+        match self.poll_first(service, start) {
+            Ok(Ok(outcome)) => running.ended(outcome),
+            Ok(Err(handler)) => self.once.spawn(running, handler, deadline),
+            Err(Panicked) => drop(running),
+        }
+    }
+
+    /// The answer of a handler that has one at once. The first poll wakes nobody:
+    /// a pending handler is spawned, and its task polls it again.
+    fn poll_first(
+        &self,
+        service: &dyn Service,
+        start: Start,
+    ) -> Result<Result<Outcome, ReplyFuture>, Panicked> {
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let mut handler = self.handler(service, start);
+            match handler
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+            {
+                Poll::Ready(outcome) => Ok(outcome),
+                Poll::Pending => Err(handler),
+            }
+        }));
+        polled.map_err(|_| Panicked)
+    }
+
     /// The service that is to answer, or why none does.
     fn admit(&self, start: &Start) -> Result<&Arc<dyn Service>, Status> {
         let refuse = |code, message| Err(Status::new(code, Execution::NotStarted, message));
-        if start.once.is_some() {
-            let message = "at-most-once calls are not served here".to_owned();
-            return refuse(Code::Unimplemented, message);
-        }
         let Some(service) = self.router.find(start.method) else {
             let message = format!("no method {:#018x}", start.method);
             return refuse(Code::Unimplemented, message);
@@ -322,7 +427,7 @@ impl Endpoint for ServerEndpoint {
         drop(state);
         wake(wakers);
         if received.is_ok() {
-            self.run_events();
+            self.run_events(Cause::Cancelled);
         } else {
             // The connection ends: what has not started need not start.
             self.events.clear();
@@ -335,7 +440,7 @@ impl Endpoint for ServerEndpoint {
         state.multiplexer.expire(now, &mut self.events);
         if !self.events.is_empty() {
             drop(state);
-            self.run_events();
+            self.run_events(Cause::OutOfTime);
             state = self.link.lock();
         }
         if let Some(output) = output {
@@ -375,8 +480,13 @@ impl Endpoint for ServerEndpoint {
         let mut state = self.link.lock();
         state.multiplexer.goaway(reason);
         let spawned = std::mem::take(&mut state.spawned);
+        let once = std::mem::take(&mut state.once);
         drop(state);
         abort_all(spawned);
+        for (call, (serial, key)) in once {
+            self.leave(call, serial, &key);
+            self.link.finish(call, None);
+        }
     }
 
     fn lost(&mut self, reason: &Status) {
@@ -384,14 +494,22 @@ impl Endpoint for ServerEndpoint {
         tracing::debug!(%key_id, why, "a connection is over");
         let mut state = self.link.lock();
         let spawned = std::mem::take(&mut state.spawned);
+        let once = std::mem::take(&mut state.once);
         // Streams that handlers have given to other tasks end too.
         state.multiplexer.end_all();
         let wakers = state.wakers();
         drop(state);
         abort_all(spawned);
         wake(wakers);
+        // Their handlers go on: another attempt may ask for the outcome.
+        for (call, (serial, key)) in once {
+            self.leave(call, serial, &key);
+        }
     }
 }
+
+/// A handler panicked when it was first polled.
+struct Panicked;
 
 fn abort_all(spawned: HashMap<u32, AbortHandle>) {
     for handle in spawned.into_values() {

@@ -5,11 +5,12 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Anyone, PATIENCE, connect, key};
+use common::{Anyone, PATIENCE, connect, connector, key};
 use echo::v1::{Echo, EchoClient, EchoServer, SayReply, SayRequest};
 use sealmoot_rpc::bytes::Bytes;
 use sealmoot_rpc::{
-    CallContext, Code, Execution, Limits, Replies, Requests, Router, Server, Service, Status,
+    CallContext, Code, DialError, Execution, Limits, Link, Replies, Requests, RetryPolicy,
+    Retrying, Router, Server, Service, Status,
 };
 use tokio::net::TcpListener;
 
@@ -52,6 +53,14 @@ impl Echo for Parrot {
 
     async fn all(&self, _: CallContext, _: SayRequest) -> Result<SayReply, Status> {
         Ok(SayReply::default())
+    }
+
+    async fn note(&self, _: CallContext, _: SayRequest) -> Result<(), Status> {
+        Ok(())
+    }
+
+    async fn forget(&self, _: CallContext, (): ()) -> Result<(), Status> {
+        Ok(())
     }
 
     async fn collect(&self, _: CallContext, _: Requests<SayRequest>) -> Result<SayReply, Status> {
@@ -104,7 +113,34 @@ async fn a_generated_client_reaches_a_generated_server() {
     let request = SayRequest::default();
     let reply = client.all(request, PATIENCE).await.expect("an answer");
     assert!(reply.words.is_empty());
-    assert!(!client.connection().is_closed());
+    assert!(!client.caller().is_closed());
+}
+
+#[tokio::test]
+async fn a_generated_client_calls_over_what_sends_again() {
+    let (server, _) = client().await;
+    let address = server.local_addr().to_string();
+    let connector = connector(Limits::default());
+    let link = Link::start(move || {
+        let (connector, address) = (connector.clone(), address.clone());
+        async move {
+            let connected = connector.connect(&address, PATIENCE);
+            connected.await.map_err(DialError::from)
+        }
+    });
+    let client = EchoClient::new(Retrying::new(link, RetryPolicy::default()));
+    let request = SayRequest::default;
+    client
+        .note(request(), PATIENCE)
+        .await
+        .expect("at most once");
+    client.forget((), PATIENCE).await.expect("idempotent");
+    let reply = client.all(request(), PATIENCE).await.expect("an answer");
+    assert!(reply.words.is_empty());
+    let status = client.say(request(), PATIENCE).await.expect_err("no times");
+    assert_eq!(status.execution(), Execution::Executed);
+    let mut replies = client.list(request(), PATIENCE).expect("a connection");
+    assert_eq!(replies.next().await, Ok(None));
 }
 
 #[tokio::test]
@@ -122,7 +158,7 @@ async fn a_generated_handlers_failure_arrives() {
 async fn a_request_that_does_not_decode_is_not_started() {
     let (_server, client) = client().await;
     let status = client
-        .connection()
+        .caller()
         .call(echo::v1::echo_methods::SAY, vec![0xff; 3], PATIENCE)
         .await
         .expect_err("no message");

@@ -82,6 +82,14 @@ impl Echo for Talker {
         Ok(SayReply::default())
     }
 
+    async fn note(&self, _: CallContext, _: SayRequest) -> Result<(), Status> {
+        Ok(())
+    }
+
+    async fn forget(&self, _: CallContext, (): ()) -> Result<(), Status> {
+        Ok(())
+    }
+
     async fn collect(
         &self,
         context: CallContext,
@@ -282,7 +290,7 @@ async fn an_early_answer_ends_a_client_stream() {
         let status = requests.send(&say(big(1))).await.expect_err("over");
         assert_eq!(status.execution(), Execution::Executed);
         world.talker.running.reaches(0).await;
-        assert!(!client.connection().is_closed());
+        assert!(!client.caller().is_closed());
     }
 }
 
@@ -316,7 +324,7 @@ async fn a_failure_follows_the_messages_before_it() {
         let (mut requests, answer) = client.collect(PATIENCE).expect("room");
         requests.send(&say(&b"fail"[..])).await.expect("taken");
         assert_eq!(answer.await, Err(failure()));
-        assert!(!client.connection().is_closed());
+        assert!(!client.caller().is_closed());
     }
 }
 
@@ -428,7 +436,7 @@ async fn a_call_of_another_kind_is_not_started() {
     let world = world().await;
     let options = CallOptions::new(PATIENCE);
     for client in &world.clients {
-        let connection = client.connection();
+        let connection = client.caller();
         let mut refused = Vec::new();
         for method in [
             echo_methods::COLLECT,
@@ -472,7 +480,7 @@ async fn an_unknown_method_refuses_a_stream() {
     for client in &world.clients {
         for method in [0, 12345] {
             let (_sink, mut replies) = client
-                .connection()
+                .caller()
                 .bidirectional(method, &options)
                 .expect("room");
             let status = replies.next().await.expect_err("unknown");
@@ -490,7 +498,7 @@ async fn a_message_that_does_not_decode_fails_the_call() {
     let options = CallOptions::new(PATIENCE);
     for client in &world.clients {
         let (mut sink, answer) = client
-            .connection()
+            .caller()
             .client_stream(echo_methods::COLLECT, &options)
             .expect("room");
         sink.send(vec![0xff; 3]).await.expect("taken");
@@ -600,7 +608,7 @@ async fn a_lost_connection_ends_its_streams() {
         let (mut requests, mut replies) = client.chat(PATIENCE).expect("room");
         requests.send(&say(&b"one"[..])).await.expect("taken");
         assert_eq!(replies.next().await, Ok(Some(reply(&b"one"[..]))));
-        client.connection().close();
+        client.caller().close();
         let status = replies.next().await.expect_err("lost");
         assert_eq!(status.execution(), Execution::MaybeExecuted);
         assert!(requests.send(&say(&b"two"[..])).await.is_err());
@@ -633,7 +641,7 @@ async fn a_message_above_the_limit_ends_the_call() {
             .expect("room");
         let status = replies.next().await.expect_err("too large");
         assert_eq!(status.code(), Code::InvalidArgument);
-        assert!(!client.connection().is_closed());
+        assert!(!client.caller().is_closed());
     }
 }
 

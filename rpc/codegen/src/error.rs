@@ -42,6 +42,18 @@ pub enum Error {
         /// As `package.Service/Method`.
         other: String,
     },
+    /// Idempotent methods need no memory of the server; the others no promise.
+    #[error("{method} has both `idempotency_level` and `at_most_once`: choose one")]
+    TwoGuards {
+        /// As `package.Service/Method`.
+        method: String,
+    },
+    /// The server remembers replies, and a stream is none.
+    #[error("{method} has a stream and cannot be `at_most_once`: remove one of them")]
+    StreamOnce {
+        /// As `package.Service/Method`.
+        method: String,
+    },
     /// The code could not be made or written.
     #[error("cannot generate code: {0}")]
     Generate(#[source] io::Error),

@@ -3,20 +3,31 @@
 //! Paths are absolute (`::sealmoot_rpc`, `::core`), so that no message of the
 //! schema can shadow them.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use prost_build::{Comments, Method, Service, ServiceGenerator};
 
+use crate::guard::Guard;
 use crate::method::method_number;
 
 /// Writes a trait, a server, a client and the method numbers per service.
-pub(crate) struct Generator;
+pub(crate) struct Generator {
+    guards: HashMap<String, Guard>,
+}
+
+impl Generator {
+    /// With what the options of methods say, by path.
+    pub(crate) fn new(guards: HashMap<String, Guard>) -> Self {
+        Self { guards }
+    }
+}
 
 impl ServiceGenerator for Generator {
     fn generate(&mut self, service: Service, buffer: &mut String) {
         let written = write_trait(&service, buffer)
             .and_then(|()| write_server(&service, buffer))
-            .and_then(|()| write_client(&service, buffer))
+            .and_then(|()| write_client(&service, &self.guards, buffer))
             .and_then(|()| write_numbers(&service, buffer));
         written.expect("writing to a string cannot fail");
     }
@@ -259,8 +270,9 @@ fn write_arm(method: &Method, numbers: &str, refuse: &str, out: &mut String) -> 
         )
     } else {
         format!(
-            "let reply = inner.{name}(context, {request}).await?;
-                            ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(&reply))"
+            "::core::result::Result::Ok(::sealmoot_rpc::generated::encode(
+                                &inner.{name}(context, {request}).await?,
+                            ))"
         )
     };
     if method.client_streaming {
@@ -294,37 +306,43 @@ fn write_arm(method: &Method, numbers: &str, refuse: &str, out: &mut String) -> 
     )
 }
 
-fn write_client(service: &Service, out: &mut String) -> std::fmt::Result {
+fn write_client(
+    service: &Service,
+    guards: &HashMap<String, Guard>,
+    out: &mut String,
+) -> std::fmt::Result {
     let name = &service.name;
     let numbers = numbers_module(service);
     writeln!(
         out,
-        "/// Calls `{path}` over a connection.
+        "/// Calls `{path}` over a connection, or whatever else makes calls.
 #[derive(Clone, Debug)]
-pub struct {name}Client {{
-    connection: ::sealmoot_rpc::Connection,
+pub struct {name}Client<C = ::sealmoot_rpc::Connection> {{
+    caller: C,
 }}
 
 // Few programs call all that a service has.
 #[allow(dead_code)]
-impl {name}Client {{
-    /// Calls over `connection`, which other clients may share.
-    pub fn new(connection: ::sealmoot_rpc::Connection) -> Self {{
-        Self {{ connection }}
+impl<C: ::sealmoot_rpc::Caller> {name}Client<C> {{
+    /// Calls over `caller`, which other clients may share.
+    pub fn new(caller: C) -> Self {{
+        Self {{ caller }}
     }}
 
-    /// The connection that is called over.
-    pub fn connection(&self) -> &::sealmoot_rpc::Connection {{
-        &self.connection
+    /// What is called over.
+    pub fn caller(&self) -> &C {{
+        &self.caller
     }}",
         path = path_of(service),
     )?;
     for method in &service.methods {
         for form in [Form::Plain, Form::With] {
             writeln!(out)?;
-            let otherwise = format!("Calls `{}`.", method_path(service, method));
+            let path = method_path(service, method);
+            let otherwise = format!("Calls `{path}`.");
             write_docs(&method.comments, 1, &otherwise, out);
-            write_client_method(method, &numbers, form, out)?;
+            let guard = guards.get(&path).copied().unwrap_or_default();
+            write_client_method(method, &numbers, guard, form, out)?;
         }
     }
     writeln!(out, "}}\n")
@@ -340,6 +358,7 @@ enum Form {
 fn write_client_method(
     method: &Method,
     numbers: &str,
+    guard: Guard,
     form: Form,
     out: &mut String,
 ) -> std::fmt::Result {
@@ -363,10 +382,7 @@ fn write_client_method(
         Form::With => ("options: &::sealmoot_rpc::CallOptions", "options"),
     };
     if !method.client_streaming && !method.server_streaming {
-        let (function, options) = match form {
-            Form::Plain => ("call", "timeout"),
-            Form::With => ("call_with", "options"),
-        };
+        let guard = guard.expression();
         return writeln!(
             out,
             "    ///
@@ -380,7 +396,14 @@ fn write_client_method(
         {parameter},
     ) -> ::core::result::Result<{output}, ::sealmoot_rpc::Status> {{
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let reply = self.connection.{function}({numbers}::{constant}, body, {options}).await?;
+        let reply = ::sealmoot_rpc::Caller::call(
+            &self.caller,
+            {numbers}::{constant},
+            {guard},
+            body,
+            {options},
+        )
+        .await?;
         ::sealmoot_rpc::generated::decode_reply(reply)
     }}"
         );
@@ -394,7 +417,7 @@ fn write_client_method(
             format!("(\n            {sink},\n            {stream},\n        )"),
             format!(
                 "let (requests, replies) =
-            self.connection.bidirectional({numbers}::{constant}, {options})?;
+            ::sealmoot_rpc::Caller::bidirectional(&self.caller, {numbers}::{constant}, {options})?;
         ::core::result::Result::Ok((
             ::sealmoot_rpc::RequestSink::new(requests),
             ::sealmoot_rpc::ReplyStream::new(replies),
@@ -406,7 +429,7 @@ fn write_client_method(
             format!("(\n            {sink},\n            {pending},\n        )"),
             format!(
                 "let (requests, reply) =
-            self.connection.client_stream({numbers}::{constant}, {options})?;
+            ::sealmoot_rpc::Caller::client_stream(&self.caller, {numbers}::{constant}, {options})?;
         ::core::result::Result::Ok((
             ::sealmoot_rpc::RequestSink::new(requests),
             ::sealmoot_rpc::PendingReply::new(reply),
@@ -418,7 +441,12 @@ fn write_client_method(
             stream,
             format!(
                 "let body = ::sealmoot_rpc::generated::encode(&request);
-        let replies = self.connection.server_stream({numbers}::{constant}, body, {options})?;
+        let replies = ::sealmoot_rpc::Caller::server_stream(
+            &self.caller,
+            {numbers}::{constant},
+            body,
+            {options},
+        )?;
         ::core::result::Result::Ok(::sealmoot_rpc::ReplyStream::new(replies))"
             ),
         ),

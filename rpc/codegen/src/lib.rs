@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `trait Store` | what a server implements, one method per rpc |
 //! | `StoreServer<S>` | makes an `S: Store` a `sealmoot_rpc::Service` |
-//! | `StoreClient` | calls over a `sealmoot_rpc::Connection` |
+//! | `StoreClient<C>` | calls over a `sealmoot_rpc::Caller`: by default a `Connection`, or `Retrying` |
 //! | `mod store_methods` | the number of each method on the wire |
 //!
 //! ```no_run
@@ -43,27 +43,49 @@
 //! Each of the client's takes a timeout; beside it stands one with `_with` behind
 //! its name, which takes all `CallOptions`.
 //!
+//! Two options of a method tell a client that sends failed calls again when that
+//! cannot act twice:
+//!
+//! ```proto
+//! import "sealmoot/rpc/options.proto";
+//!
+//! service Store {
+//!   rpc Get(GetRequest) returns (GetReply) { option idempotency_level = NO_SIDE_EFFECTS; }
+//!   rpc Add(AddRequest) returns (AddReply) { option (sealmoot.rpc.at_most_once) = true; }
+//! }
+//! ```
+//!
+//! `idempotency_level` is a promise of the schema's author. With `at_most_once` the
+//! server remembers which calls have run. A method has one of them, and one with a
+//! stream only the first. The imported file comes with this crate.
+//!
 //! It refuses services without a package, and names or numbers that collide.
 
 mod error;
 mod generator;
+mod guard;
 mod method;
+mod options;
 pub mod python;
 
 use std::path::Path;
 
 use prost_types::FileDescriptorSet;
 use protox::Compiler;
+use protox::file::{ChainFileResolver, GoogleFileResolver, IncludeFileResolver};
 
 pub use error::Error;
 pub use method::method_number;
+
+/// What options extend.
+const DESCRIPTOR_FILE_NAME: &str = "google/protobuf/descriptor.proto";
 
 /// Methods that the generated client could not have, and its own functions.
 const RESERVED_METHODS: [(&str, &str); 4] = [
     ("New", "new"),
     ("new", "new"),
-    ("Connection", "connection"),
-    ("connection", "connection"),
+    ("Caller", "caller"),
+    ("caller", "caller"),
 ];
 
 /// Generates into `OUT_DIR` and tells cargo which files to watch.
@@ -91,22 +113,49 @@ pub fn compile_into(
     includes: &[impl AsRef<Path>],
     out_dir: &Path,
 ) -> Result<Vec<std::path::PathBuf>, Error> {
-    let mut compiler = Compiler::new(includes.iter().map(AsRef::as_ref))?;
-    compiler.include_source_info(true).include_imports(true);
-    compiler.open_files(protos.iter().map(AsRef::as_ref))?;
-    let descriptors = compiler.file_descriptor_set();
+    let compiler = compiled(protos, includes)?;
+    let guards = guard::guards(&compiler.descriptor_pool())?;
+    let mut descriptors = compiler.file_descriptor_set();
     check(&descriptors)?;
+    // It declares an option and no message, and descriptors are no part of the
+    // schema either unless it says so itself.
+    descriptors
+        .file
+        .retain(|file| file.name() != options::FILE_NAME);
+    let is_used = |name: &str| {
+        let mut imports = descriptors.file.iter().flat_map(|file| &file.dependency);
+        imports.any(|import| import == name)
+    };
+    if !is_used(DESCRIPTOR_FILE_NAME) {
+        descriptors
+            .file
+            .retain(|file| file.name() != DESCRIPTOR_FILE_NAME);
+    }
     prost_build::Config::new()
         .bytes(["."])
         // Fields without a comment in the schema are the schema's business.
         .type_attribute(".", "#[allow(missing_docs, clippy::all)]")
-        .service_generator(Box::new(generator::Generator))
+        .service_generator(Box::new(generator::Generator::new(guards)))
         .out_dir(out_dir)
         .compile_fds(descriptors)
         .map_err(Error::Generate)?;
     // Files that come with the compiler have no path.
     let read = compiler.files().filter_map(|file| file.path());
     Ok(read.map(Path::to_path_buf).collect())
+}
+
+/// The schema with its imports. Files of ours are found wherever it looks.
+fn compiled(protos: &[impl AsRef<Path>], includes: &[impl AsRef<Path>]) -> Result<Compiler, Error> {
+    let mut resolver = ChainFileResolver::new();
+    for include in includes {
+        resolver.add(IncludeFileResolver::new(include.as_ref().to_owned()));
+    }
+    resolver.add(options::OptionsFile);
+    resolver.add(GoogleFileResolver::new());
+    let mut compiler = Compiler::with_file_resolver(resolver);
+    compiler.include_source_info(true).include_imports(true);
+    compiler.open_files(protos.iter().map(AsRef::as_ref))?;
+    Ok(compiler)
 }
 
 /// A name without what its spelling in another case would change.

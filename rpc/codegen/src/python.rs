@@ -23,10 +23,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use protox::Compiler;
 use protox::prost_reflect::FileDescriptor;
 
+use crate::compiled;
 use crate::error::Error;
+use crate::guard::guards;
 use crate::method::method_number;
 use names::{function_name, module_path};
 
@@ -49,9 +50,8 @@ pub fn generate(
     includes: &[impl AsRef<Path>],
     out_dir: &Path,
 ) -> Result<Vec<PathBuf>, Error> {
-    let mut compiler = Compiler::new(includes.iter().map(AsRef::as_ref))?;
-    compiler.include_source_info(true).include_imports(true);
-    compiler.open_files(protos.iter().map(AsRef::as_ref))?;
+    let compiler = compiled(protos, includes)?;
+    guards(&compiler.descriptor_pool())?;
     let mut modules = Vec::new();
     for file in compiler.descriptor_pool().files() {
         if file.name().starts_with(RUNTIME_DIRECTORY) {

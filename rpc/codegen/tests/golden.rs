@@ -39,6 +39,22 @@ fn the_stubs_are_the_golden_ones() {
 }
 
 #[test]
+fn the_guard_of_each_method_stands_at_its_calls() {
+    let golden = tests_dir().join("golden").join("echo.v1.rs");
+    let text = fs::read_to_string(golden).expect("a golden file");
+    let method = |level| format!("Guard::Method(::sealmoot_rpc::Idempotency::{level})");
+    for (constant, guard) in [
+        ("SAY", method("Unknown")),
+        ("ALL_", method("NoSideEffects")),
+        ("FORGET", method("Idempotent")),
+        ("NOTE", "Guard::Once".to_owned()),
+    ] {
+        let call = format!("echo_methods::{constant},\n            ::sealmoot_rpc::{guard},");
+        assert_eq!(text.matches(&call).count(), 2, "{call:?}");
+    }
+}
+
+#[test]
 fn the_golden_stubs_say_what_matters() {
     let golden = tests_dir().join("golden").join("echo.v1.rs");
     let text = fs::read_to_string(golden).expect("a golden file");
@@ -48,12 +64,12 @@ fn the_golden_stubs_say_what_matters() {
         "pub trait Echo: ::core::marker::Send + ::core::marker::Sync + 'static {",
         "/// Returns the request's words.",
         "pub struct EchoServer<S>",
-        "pub struct EchoClient",
+        "pub struct EchoClient<C = ::sealmoot_rpc::Connection>",
         "pub mod echo_methods",
         "fn r#match(",
         "pub const MATCH: u64",
         "pub const ALL_: u64",
-        "pub const ALL: [u64; 6] = [SAY, MATCH, ALL_, COLLECT, LIST, CHAT];",
+        "pub const ALL: [u64; 8] = [SAY, MATCH, ALL_, NOTE, FORGET, COLLECT, LIST, CHAT];",
         "requests: ::sealmoot_rpc::Requests<SayRequest>,",
         "replies: ::sealmoot_rpc::Replies<SayReply>,",
         "pub async fn say_with(",

@@ -29,7 +29,7 @@ fn a_service_without_a_package_is_refused() {
 
 #[test]
 fn a_method_named_like_the_clients_own_is_refused() {
-    for name in ["New", "Connection"] {
+    for name in ["New", "Caller"] {
         let error = refusal(&service(&format!("rpc {name}(M) returns (M);")));
         assert!(matches!(error, Error::ReservedName { .. }), "{error}");
     }
@@ -42,6 +42,42 @@ fn a_method_named_like_the_options_of_another_is_refused() {
         let error = refusal(&service(&rpcs));
         assert!(matches!(error, Error::NameTaken { .. }), "{error}");
     }
+}
+
+fn with_options(rpc: &str) -> String {
+    format!(
+        "syntax = \"proto3\"; package a.v1; import \"sealmoot/rpc/options.proto\"; \
+         message M {{}} service S {{ {rpc} }}"
+    )
+}
+
+#[test]
+fn a_method_that_is_at_most_once_and_idempotent_is_refused() {
+    for level in ["NO_SIDE_EFFECTS", "IDEMPOTENT"] {
+        let error = refusal(&with_options(&format!(
+            "rpc A(M) returns (M) {{ option (sealmoot.rpc.at_most_once) = true; \
+             option idempotency_level = {level}; }}"
+        )));
+        assert!(matches!(error, Error::TwoGuards { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_method_with_a_stream_that_is_at_most_once_is_refused() {
+    for signature in ["(stream M) returns (M)", "(M) returns (stream M)"] {
+        let error = refusal(&with_options(&format!(
+            "rpc A{signature} {{ option (sealmoot.rpc.at_most_once) = true; }}"
+        )));
+        assert!(matches!(error, Error::StreamOnce { .. }), "{error}");
+    }
+}
+
+#[test]
+fn at_most_once_is_no_option_without_its_file() {
+    let error = refusal(&service(
+        "rpc A(M) returns (M) { option (sealmoot.rpc.at_most_once) = true; }",
+    ));
+    assert!(matches!(error, Error::Schema(_)), "{error}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::frame::{Kind, PING_BYTES};
 use crate::payload::decode_failure;
 use crate::peer::{ChannelBinding, Peer};
 use crate::service::Router;
-use crate::serving::ServerEndpoint;
+use crate::serving::{OnceCalls, ServerEndpoint};
 
 fn peer() -> Peer {
     let key = SigningKey::generate().expect("random source");
@@ -37,7 +37,8 @@ fn client(limits: &Limits) -> (Connection, DuplexStream) {
 /// A server's driver and the raw far end.
 fn server(limits: &Limits) -> DuplexStream {
     let (near, far) = duplex(64 * 1024);
-    let (endpoint, _link) = ServerEndpoint::new(Arc::new(Router::new()), peer(), limits);
+    let (endpoint, _link) =
+        ServerEndpoint::new(Arc::new(Router::new()), OnceCalls::new(), peer(), limits);
     tokio::spawn(Driver::new(near, endpoint, limits));
     far
 }
@@ -331,7 +332,8 @@ async fn a_client_that_reads_nothing_is_read_no_further() {
     };
     let (near, mut far) = duplex(1024);
     let router = Router::new().service(Big).expect("one method");
-    let (endpoint, _link) = ServerEndpoint::new(Arc::new(router), peer(), &limits);
+    let (endpoint, _link) =
+        ServerEndpoint::new(Arc::new(router), OnceCalls::new(), peer(), &limits);
     tokio::spawn(Driver::new(near, endpoint, &limits));
     let mut call = Vec::new();
     let mut payload = [0; 12];

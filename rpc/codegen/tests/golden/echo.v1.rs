@@ -80,6 +80,22 @@ pub trait Echo: ::core::marker::Send + ::core::marker::Sync + 'static {
     ) -> impl ::core::future::Future<
         Output = ::core::result::Result<SayReply, ::sealmoot_rpc::Status>,
     > + ::core::marker::Send;
+    /// Remembers that it was told.
+    fn note(
+        &self,
+        context: ::sealmoot_rpc::CallContext,
+        request: SayRequest,
+    ) -> impl ::core::future::Future<
+        Output = ::core::result::Result<(), ::sealmoot_rpc::Status>,
+    > + ::core::marker::Send;
+    /// Forgets what it was told.
+    fn forget(
+        &self,
+        context: ::sealmoot_rpc::CallContext,
+        request: (),
+    ) -> impl ::core::future::Future<
+        Output = ::core::result::Result<(), ::sealmoot_rpc::Status>,
+    > + ::core::marker::Send;
     /// Returns all words at once.
     fn collect(
         &self,
@@ -158,8 +174,9 @@ impl<S: Echo> ::sealmoot_rpc::Service for EchoServer<S> {
                     ::core::result::Result::Ok(request) => {
                         let inner = ::std::sync::Arc::clone(&self.inner);
                         ::std::boxed::Box::pin(async move {
-                            let reply = inner.say(context, request).await?;
-                            ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(&reply))
+                            ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(
+                                &inner.say(context, request).await?,
+                            ))
                         })
                     }
                     ::core::result::Result::Err(status) => {
@@ -172,8 +189,9 @@ impl<S: Echo> ::sealmoot_rpc::Service for EchoServer<S> {
                     ::core::result::Result::Ok(request) => {
                         let inner = ::std::sync::Arc::clone(&self.inner);
                         ::std::boxed::Box::pin(async move {
-                            let reply = inner.r#match(context, request).await?;
-                            ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(&reply))
+                            ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(
+                                &inner.r#match(context, request).await?,
+                            ))
                         })
                     }
                     ::core::result::Result::Err(status) => {
@@ -186,8 +204,39 @@ impl<S: Echo> ::sealmoot_rpc::Service for EchoServer<S> {
                     ::core::result::Result::Ok(request) => {
                         let inner = ::std::sync::Arc::clone(&self.inner);
                         ::std::boxed::Box::pin(async move {
-                            let reply = inner.all(context, request).await?;
-                            ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(&reply))
+                            ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(
+                                &inner.all(context, request).await?,
+                            ))
+                        })
+                    }
+                    ::core::result::Result::Err(status) => {
+                        ::sealmoot_rpc::generated::refuse(status)
+                    }
+                }
+            }
+            echo_methods::NOTE => {
+                match ::sealmoot_rpc::generated::decode_request::<SayRequest>(body) {
+                    ::core::result::Result::Ok(request) => {
+                        let inner = ::std::sync::Arc::clone(&self.inner);
+                        ::std::boxed::Box::pin(async move {
+                            ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(
+                                &inner.note(context, request).await?,
+                            ))
+                        })
+                    }
+                    ::core::result::Result::Err(status) => {
+                        ::sealmoot_rpc::generated::refuse(status)
+                    }
+                }
+            }
+            echo_methods::FORGET => {
+                match ::sealmoot_rpc::generated::decode_request::<()>(body) {
+                    ::core::result::Result::Ok(request) => {
+                        let inner = ::std::sync::Arc::clone(&self.inner);
+                        ::std::boxed::Box::pin(async move {
+                            ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(
+                                &inner.forget(context, request).await?,
+                            ))
                         })
                     }
                     ::core::result::Result::Err(status) => {
@@ -215,8 +264,9 @@ impl<S: Echo> ::sealmoot_rpc::Service for EchoServer<S> {
                 let inner = ::std::sync::Arc::clone(&self.inner);
                 ::std::boxed::Box::pin(async move {
                     let requests = ::sealmoot_rpc::Requests::<SayRequest>::new(requests);
-                    let reply = inner.collect(context, requests).await?;
-                    ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(&reply))
+                    ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(
+                        &inner.collect(context, requests).await?,
+                    ))
                 })
             }
             _ => {
@@ -285,23 +335,23 @@ impl<S: Echo> ::sealmoot_rpc::Service for EchoServer<S> {
     }
 }
 
-/// Calls `echo.v1.Echo` over a connection.
+/// Calls `echo.v1.Echo` over a connection, or whatever else makes calls.
 #[derive(Clone, Debug)]
-pub struct EchoClient {
-    connection: ::sealmoot_rpc::Connection,
+pub struct EchoClient<C = ::sealmoot_rpc::Connection> {
+    caller: C,
 }
 
 // Few programs call all that a service has.
 #[allow(dead_code)]
-impl EchoClient {
-    /// Calls over `connection`, which other clients may share.
-    pub fn new(connection: ::sealmoot_rpc::Connection) -> Self {
-        Self { connection }
+impl<C: ::sealmoot_rpc::Caller> EchoClient<C> {
+    /// Calls over `caller`, which other clients may share.
+    pub fn new(caller: C) -> Self {
+        Self { caller }
     }
 
-    /// The connection that is called over.
-    pub fn connection(&self) -> &::sealmoot_rpc::Connection {
-        &self.connection
+    /// What is called over.
+    pub fn caller(&self) -> &C {
+        &self.caller
     }
 
     /// Returns the request's words.
@@ -316,7 +366,14 @@ impl EchoClient {
         timeout: ::core::time::Duration,
     ) -> ::core::result::Result<SayReply, ::sealmoot_rpc::Status> {
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let reply = self.connection.call(echo_methods::SAY, body, timeout).await?;
+        let reply = ::sealmoot_rpc::Caller::call(
+            &self.caller,
+            echo_methods::SAY,
+            ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Unknown),
+            body,
+            &::sealmoot_rpc::CallOptions::new(timeout),
+        )
+        .await?;
         ::sealmoot_rpc::generated::decode_reply(reply)
     }
 
@@ -334,7 +391,14 @@ impl EchoClient {
         options: &::sealmoot_rpc::CallOptions,
     ) -> ::core::result::Result<SayReply, ::sealmoot_rpc::Status> {
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let reply = self.connection.call_with(echo_methods::SAY, body, options).await?;
+        let reply = ::sealmoot_rpc::Caller::call(
+            &self.caller,
+            echo_methods::SAY,
+            ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Unknown),
+            body,
+            options,
+        )
+        .await?;
         ::sealmoot_rpc::generated::decode_reply(reply)
     }
 
@@ -350,7 +414,14 @@ impl EchoClient {
         timeout: ::core::time::Duration,
     ) -> ::core::result::Result<super::super::shared::v1::Empty, ::sealmoot_rpc::Status> {
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let reply = self.connection.call(echo_methods::MATCH, body, timeout).await?;
+        let reply = ::sealmoot_rpc::Caller::call(
+            &self.caller,
+            echo_methods::MATCH,
+            ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Unknown),
+            body,
+            &::sealmoot_rpc::CallOptions::new(timeout),
+        )
+        .await?;
         ::sealmoot_rpc::generated::decode_reply(reply)
     }
 
@@ -368,7 +439,14 @@ impl EchoClient {
         options: &::sealmoot_rpc::CallOptions,
     ) -> ::core::result::Result<super::super::shared::v1::Empty, ::sealmoot_rpc::Status> {
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let reply = self.connection.call_with(echo_methods::MATCH, body, options).await?;
+        let reply = ::sealmoot_rpc::Caller::call(
+            &self.caller,
+            echo_methods::MATCH,
+            ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Unknown),
+            body,
+            options,
+        )
+        .await?;
         ::sealmoot_rpc::generated::decode_reply(reply)
     }
 
@@ -384,7 +462,14 @@ impl EchoClient {
         timeout: ::core::time::Duration,
     ) -> ::core::result::Result<SayReply, ::sealmoot_rpc::Status> {
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let reply = self.connection.call(echo_methods::ALL_, body, timeout).await?;
+        let reply = ::sealmoot_rpc::Caller::call(
+            &self.caller,
+            echo_methods::ALL_,
+            ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::NoSideEffects),
+            body,
+            &::sealmoot_rpc::CallOptions::new(timeout),
+        )
+        .await?;
         ::sealmoot_rpc::generated::decode_reply(reply)
     }
 
@@ -402,7 +487,110 @@ impl EchoClient {
         options: &::sealmoot_rpc::CallOptions,
     ) -> ::core::result::Result<SayReply, ::sealmoot_rpc::Status> {
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let reply = self.connection.call_with(echo_methods::ALL_, body, options).await?;
+        let reply = ::sealmoot_rpc::Caller::call(
+            &self.caller,
+            echo_methods::ALL_,
+            ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::NoSideEffects),
+            body,
+            options,
+        )
+        .await?;
+        ::sealmoot_rpc::generated::decode_reply(reply)
+    }
+
+    /// Remembers that it was told.
+    ///
+    /// # Errors
+    ///
+    /// The status of the call; its execution tells whether it may have had an
+    /// effect.
+    pub async fn note(
+        &self,
+        request: SayRequest,
+        timeout: ::core::time::Duration,
+    ) -> ::core::result::Result<(), ::sealmoot_rpc::Status> {
+        let body = ::sealmoot_rpc::generated::encode(&request);
+        let reply = ::sealmoot_rpc::Caller::call(
+            &self.caller,
+            echo_methods::NOTE,
+            ::sealmoot_rpc::Guard::Once,
+            body,
+            &::sealmoot_rpc::CallOptions::new(timeout),
+        )
+        .await?;
+        ::sealmoot_rpc::generated::decode_reply(reply)
+    }
+
+    /// Remembers that it was told.
+    ///
+    /// With metadata beside the request, or whatever the options say.
+    ///
+    /// # Errors
+    ///
+    /// The status of the call; its execution tells whether it may have had an
+    /// effect.
+    pub async fn note_with(
+        &self,
+        request: SayRequest,
+        options: &::sealmoot_rpc::CallOptions,
+    ) -> ::core::result::Result<(), ::sealmoot_rpc::Status> {
+        let body = ::sealmoot_rpc::generated::encode(&request);
+        let reply = ::sealmoot_rpc::Caller::call(
+            &self.caller,
+            echo_methods::NOTE,
+            ::sealmoot_rpc::Guard::Once,
+            body,
+            options,
+        )
+        .await?;
+        ::sealmoot_rpc::generated::decode_reply(reply)
+    }
+
+    /// Forgets what it was told.
+    ///
+    /// # Errors
+    ///
+    /// The status of the call; its execution tells whether it may have had an
+    /// effect.
+    pub async fn forget(
+        &self,
+        request: (),
+        timeout: ::core::time::Duration,
+    ) -> ::core::result::Result<(), ::sealmoot_rpc::Status> {
+        let body = ::sealmoot_rpc::generated::encode(&request);
+        let reply = ::sealmoot_rpc::Caller::call(
+            &self.caller,
+            echo_methods::FORGET,
+            ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Idempotent),
+            body,
+            &::sealmoot_rpc::CallOptions::new(timeout),
+        )
+        .await?;
+        ::sealmoot_rpc::generated::decode_reply(reply)
+    }
+
+    /// Forgets what it was told.
+    ///
+    /// With metadata beside the request, or whatever the options say.
+    ///
+    /// # Errors
+    ///
+    /// The status of the call; its execution tells whether it may have had an
+    /// effect.
+    pub async fn forget_with(
+        &self,
+        request: (),
+        options: &::sealmoot_rpc::CallOptions,
+    ) -> ::core::result::Result<(), ::sealmoot_rpc::Status> {
+        let body = ::sealmoot_rpc::generated::encode(&request);
+        let reply = ::sealmoot_rpc::Caller::call(
+            &self.caller,
+            echo_methods::FORGET,
+            ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Idempotent),
+            body,
+            options,
+        )
+        .await?;
         ::sealmoot_rpc::generated::decode_reply(reply)
     }
 
@@ -424,7 +612,7 @@ impl EchoClient {
         ::sealmoot_rpc::Status,
     > {
         let (requests, reply) =
-            self.connection.client_stream(echo_methods::COLLECT, &::sealmoot_rpc::CallOptions::new(timeout))?;
+            ::sealmoot_rpc::Caller::client_stream(&self.caller, echo_methods::COLLECT, &::sealmoot_rpc::CallOptions::new(timeout))?;
         ::core::result::Result::Ok((
             ::sealmoot_rpc::RequestSink::new(requests),
             ::sealmoot_rpc::PendingReply::new(reply),
@@ -451,7 +639,7 @@ impl EchoClient {
         ::sealmoot_rpc::Status,
     > {
         let (requests, reply) =
-            self.connection.client_stream(echo_methods::COLLECT, options)?;
+            ::sealmoot_rpc::Caller::client_stream(&self.caller, echo_methods::COLLECT, options)?;
         ::core::result::Result::Ok((
             ::sealmoot_rpc::RequestSink::new(requests),
             ::sealmoot_rpc::PendingReply::new(reply),
@@ -474,7 +662,12 @@ impl EchoClient {
         ::sealmoot_rpc::Status,
     > {
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let replies = self.connection.server_stream(echo_methods::LIST, body, &::sealmoot_rpc::CallOptions::new(timeout))?;
+        let replies = ::sealmoot_rpc::Caller::server_stream(
+            &self.caller,
+            echo_methods::LIST,
+            body,
+            &::sealmoot_rpc::CallOptions::new(timeout),
+        )?;
         ::core::result::Result::Ok(::sealmoot_rpc::ReplyStream::new(replies))
     }
 
@@ -496,7 +689,12 @@ impl EchoClient {
         ::sealmoot_rpc::Status,
     > {
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let replies = self.connection.server_stream(echo_methods::LIST, body, options)?;
+        let replies = ::sealmoot_rpc::Caller::server_stream(
+            &self.caller,
+            echo_methods::LIST,
+            body,
+            options,
+        )?;
         ::core::result::Result::Ok(::sealmoot_rpc::ReplyStream::new(replies))
     }
 
@@ -518,7 +716,7 @@ impl EchoClient {
         ::sealmoot_rpc::Status,
     > {
         let (requests, replies) =
-            self.connection.bidirectional(echo_methods::CHAT, &::sealmoot_rpc::CallOptions::new(timeout))?;
+            ::sealmoot_rpc::Caller::bidirectional(&self.caller, echo_methods::CHAT, &::sealmoot_rpc::CallOptions::new(timeout))?;
         ::core::result::Result::Ok((
             ::sealmoot_rpc::RequestSink::new(requests),
             ::sealmoot_rpc::ReplyStream::new(replies),
@@ -545,7 +743,7 @@ impl EchoClient {
         ::sealmoot_rpc::Status,
     > {
         let (requests, replies) =
-            self.connection.bidirectional(echo_methods::CHAT, options)?;
+            ::sealmoot_rpc::Caller::bidirectional(&self.caller, echo_methods::CHAT, options)?;
         ::core::result::Result::Ok((
             ::sealmoot_rpc::RequestSink::new(requests),
             ::sealmoot_rpc::ReplyStream::new(replies),
@@ -561,6 +759,10 @@ pub mod echo_methods {
     pub const MATCH: u64 = 0x684f776be5a77694;
     /// `echo.v1.Echo/All`
     pub const ALL_: u64 = 0x08412b7fb77b33c9;
+    /// `echo.v1.Echo/Note`
+    pub const NOTE: u64 = 0xd89835dd81d7bb98;
+    /// `echo.v1.Echo/Forget`
+    pub const FORGET: u64 = 0x8716dc793262f180;
     /// `echo.v1.Echo/Collect`
     pub const COLLECT: u64 = 0xfb0ca663e7159b69;
     /// `echo.v1.Echo/List`
@@ -568,6 +770,6 @@ pub mod echo_methods {
     /// `echo.v1.Echo/Chat`
     pub const CHAT: u64 = 0xdd2c581e84c82834;
     /// Every method of the service.
-    pub const ALL: [u64; 6] = [SAY, MATCH, ALL_, COLLECT, LIST, CHAT];
+    pub const ALL: [u64; 8] = [SAY, MATCH, ALL_, NOTE, FORGET, COLLECT, LIST, CHAT];
 }
 

@@ -186,8 +186,9 @@ impl<S: Trial> ::sealmoot_rpc::Service for TrialServer<S> {
                     ::core::result::Result::Ok(request) => {
                         let inner = ::std::sync::Arc::clone(&self.inner);
                         ::std::boxed::Box::pin(async move {
-                            let reply = inner.echo(context, request).await?;
-                            ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(&reply))
+                            ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(
+                                &inner.echo(context, request).await?,
+                            ))
                         })
                     }
                     ::core::result::Result::Err(status) => {
@@ -200,8 +201,9 @@ impl<S: Trial> ::sealmoot_rpc::Service for TrialServer<S> {
                     ::core::result::Result::Ok(request) => {
                         let inner = ::std::sync::Arc::clone(&self.inner);
                         ::std::boxed::Box::pin(async move {
-                            let reply = inner.sleep(context, request).await?;
-                            ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(&reply))
+                            ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(
+                                &inner.sleep(context, request).await?,
+                            ))
                         })
                     }
                     ::core::result::Result::Err(status) => {
@@ -214,8 +216,9 @@ impl<S: Trial> ::sealmoot_rpc::Service for TrialServer<S> {
                     ::core::result::Result::Ok(request) => {
                         let inner = ::std::sync::Arc::clone(&self.inner);
                         ::std::boxed::Box::pin(async move {
-                            let reply = inner.fail(context, request).await?;
-                            ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(&reply))
+                            ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(
+                                &inner.fail(context, request).await?,
+                            ))
                         })
                     }
                     ::core::result::Result::Err(status) => {
@@ -228,8 +231,9 @@ impl<S: Trial> ::sealmoot_rpc::Service for TrialServer<S> {
                     ::core::result::Result::Ok(request) => {
                         let inner = ::std::sync::Arc::clone(&self.inner);
                         ::std::boxed::Box::pin(async move {
-                            let reply = inner.metadata(context, request).await?;
-                            ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(&reply))
+                            ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(
+                                &inner.metadata(context, request).await?,
+                            ))
                         })
                     }
                     ::core::result::Result::Err(status) => {
@@ -242,8 +246,9 @@ impl<S: Trial> ::sealmoot_rpc::Service for TrialServer<S> {
                     ::core::result::Result::Ok(request) => {
                         let inner = ::std::sync::Arc::clone(&self.inner);
                         ::std::boxed::Box::pin(async move {
-                            let reply = inner.watch(context, request).await?;
-                            ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(&reply))
+                            ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(
+                                &inner.watch(context, request).await?,
+                            ))
                         })
                     }
                     ::core::result::Result::Err(status) => {
@@ -271,8 +276,9 @@ impl<S: Trial> ::sealmoot_rpc::Service for TrialServer<S> {
                 let inner = ::std::sync::Arc::clone(&self.inner);
                 ::std::boxed::Box::pin(async move {
                     let requests = ::sealmoot_rpc::Requests::<super::super::parts::v1::Number>::new(requests);
-                    let reply = inner.sum(context, requests).await?;
-                    ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(&reply))
+                    ::core::result::Result::Ok(::sealmoot_rpc::generated::encode(
+                        &inner.sum(context, requests).await?,
+                    ))
                 })
             }
             _ => {
@@ -341,23 +347,23 @@ impl<S: Trial> ::sealmoot_rpc::Service for TrialServer<S> {
     }
 }
 
-/// Calls `trial.v1.Trial` over a connection.
+/// Calls `trial.v1.Trial` over a connection, or whatever else makes calls.
 #[derive(Clone, Debug)]
-pub struct TrialClient {
-    connection: ::sealmoot_rpc::Connection,
+pub struct TrialClient<C = ::sealmoot_rpc::Connection> {
+    caller: C,
 }
 
 // Few programs call all that a service has.
 #[allow(dead_code)]
-impl TrialClient {
-    /// Calls over `connection`, which other clients may share.
-    pub fn new(connection: ::sealmoot_rpc::Connection) -> Self {
-        Self { connection }
+impl<C: ::sealmoot_rpc::Caller> TrialClient<C> {
+    /// Calls over `caller`, which other clients may share.
+    pub fn new(caller: C) -> Self {
+        Self { caller }
     }
 
-    /// The connection that is called over.
-    pub fn connection(&self) -> &::sealmoot_rpc::Connection {
-        &self.connection
+    /// What is called over.
+    pub fn caller(&self) -> &C {
+        &self.caller
     }
 
     /// Returns the request's words.
@@ -372,7 +378,14 @@ impl TrialClient {
         timeout: ::core::time::Duration,
     ) -> ::core::result::Result<Words, ::sealmoot_rpc::Status> {
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let reply = self.connection.call(trial_methods::ECHO, body, timeout).await?;
+        let reply = ::sealmoot_rpc::Caller::call(
+            &self.caller,
+            trial_methods::ECHO,
+            ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Unknown),
+            body,
+            &::sealmoot_rpc::CallOptions::new(timeout),
+        )
+        .await?;
         ::sealmoot_rpc::generated::decode_reply(reply)
     }
 
@@ -390,7 +403,14 @@ impl TrialClient {
         options: &::sealmoot_rpc::CallOptions,
     ) -> ::core::result::Result<Words, ::sealmoot_rpc::Status> {
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let reply = self.connection.call_with(trial_methods::ECHO, body, options).await?;
+        let reply = ::sealmoot_rpc::Caller::call(
+            &self.caller,
+            trial_methods::ECHO,
+            ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Unknown),
+            body,
+            options,
+        )
+        .await?;
         ::sealmoot_rpc::generated::decode_reply(reply)
     }
 
@@ -412,7 +432,7 @@ impl TrialClient {
         ::sealmoot_rpc::Status,
     > {
         let (requests, reply) =
-            self.connection.client_stream(trial_methods::SUM, &::sealmoot_rpc::CallOptions::new(timeout))?;
+            ::sealmoot_rpc::Caller::client_stream(&self.caller, trial_methods::SUM, &::sealmoot_rpc::CallOptions::new(timeout))?;
         ::core::result::Result::Ok((
             ::sealmoot_rpc::RequestSink::new(requests),
             ::sealmoot_rpc::PendingReply::new(reply),
@@ -439,7 +459,7 @@ impl TrialClient {
         ::sealmoot_rpc::Status,
     > {
         let (requests, reply) =
-            self.connection.client_stream(trial_methods::SUM, options)?;
+            ::sealmoot_rpc::Caller::client_stream(&self.caller, trial_methods::SUM, options)?;
         ::core::result::Result::Ok((
             ::sealmoot_rpc::RequestSink::new(requests),
             ::sealmoot_rpc::PendingReply::new(reply),
@@ -462,7 +482,12 @@ impl TrialClient {
         ::sealmoot_rpc::Status,
     > {
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let replies = self.connection.server_stream(trial_methods::COUNT, body, &::sealmoot_rpc::CallOptions::new(timeout))?;
+        let replies = ::sealmoot_rpc::Caller::server_stream(
+            &self.caller,
+            trial_methods::COUNT,
+            body,
+            &::sealmoot_rpc::CallOptions::new(timeout),
+        )?;
         ::core::result::Result::Ok(::sealmoot_rpc::ReplyStream::new(replies))
     }
 
@@ -484,7 +509,12 @@ impl TrialClient {
         ::sealmoot_rpc::Status,
     > {
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let replies = self.connection.server_stream(trial_methods::COUNT, body, options)?;
+        let replies = ::sealmoot_rpc::Caller::server_stream(
+            &self.caller,
+            trial_methods::COUNT,
+            body,
+            options,
+        )?;
         ::core::result::Result::Ok(::sealmoot_rpc::ReplyStream::new(replies))
     }
 
@@ -506,7 +536,7 @@ impl TrialClient {
         ::sealmoot_rpc::Status,
     > {
         let (requests, replies) =
-            self.connection.bidirectional(trial_methods::CHAT, &::sealmoot_rpc::CallOptions::new(timeout))?;
+            ::sealmoot_rpc::Caller::bidirectional(&self.caller, trial_methods::CHAT, &::sealmoot_rpc::CallOptions::new(timeout))?;
         ::core::result::Result::Ok((
             ::sealmoot_rpc::RequestSink::new(requests),
             ::sealmoot_rpc::ReplyStream::new(replies),
@@ -533,7 +563,7 @@ impl TrialClient {
         ::sealmoot_rpc::Status,
     > {
         let (requests, replies) =
-            self.connection.bidirectional(trial_methods::CHAT, options)?;
+            ::sealmoot_rpc::Caller::bidirectional(&self.caller, trial_methods::CHAT, options)?;
         ::core::result::Result::Ok((
             ::sealmoot_rpc::RequestSink::new(requests),
             ::sealmoot_rpc::ReplyStream::new(replies),
@@ -552,7 +582,14 @@ impl TrialClient {
         timeout: ::core::time::Duration,
     ) -> ::core::result::Result<(), ::sealmoot_rpc::Status> {
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let reply = self.connection.call(trial_methods::SLEEP, body, timeout).await?;
+        let reply = ::sealmoot_rpc::Caller::call(
+            &self.caller,
+            trial_methods::SLEEP,
+            ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Unknown),
+            body,
+            &::sealmoot_rpc::CallOptions::new(timeout),
+        )
+        .await?;
         ::sealmoot_rpc::generated::decode_reply(reply)
     }
 
@@ -570,7 +607,14 @@ impl TrialClient {
         options: &::sealmoot_rpc::CallOptions,
     ) -> ::core::result::Result<(), ::sealmoot_rpc::Status> {
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let reply = self.connection.call_with(trial_methods::SLEEP, body, options).await?;
+        let reply = ::sealmoot_rpc::Caller::call(
+            &self.caller,
+            trial_methods::SLEEP,
+            ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Unknown),
+            body,
+            options,
+        )
+        .await?;
         ::sealmoot_rpc::generated::decode_reply(reply)
     }
 
@@ -586,7 +630,14 @@ impl TrialClient {
         timeout: ::core::time::Duration,
     ) -> ::core::result::Result<(), ::sealmoot_rpc::Status> {
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let reply = self.connection.call(trial_methods::FAIL, body, timeout).await?;
+        let reply = ::sealmoot_rpc::Caller::call(
+            &self.caller,
+            trial_methods::FAIL,
+            ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Unknown),
+            body,
+            &::sealmoot_rpc::CallOptions::new(timeout),
+        )
+        .await?;
         ::sealmoot_rpc::generated::decode_reply(reply)
     }
 
@@ -604,7 +655,14 @@ impl TrialClient {
         options: &::sealmoot_rpc::CallOptions,
     ) -> ::core::result::Result<(), ::sealmoot_rpc::Status> {
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let reply = self.connection.call_with(trial_methods::FAIL, body, options).await?;
+        let reply = ::sealmoot_rpc::Caller::call(
+            &self.caller,
+            trial_methods::FAIL,
+            ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Unknown),
+            body,
+            options,
+        )
+        .await?;
         ::sealmoot_rpc::generated::decode_reply(reply)
     }
 
@@ -620,7 +678,14 @@ impl TrialClient {
         timeout: ::core::time::Duration,
     ) -> ::core::result::Result<MetadataReply, ::sealmoot_rpc::Status> {
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let reply = self.connection.call(trial_methods::METADATA, body, timeout).await?;
+        let reply = ::sealmoot_rpc::Caller::call(
+            &self.caller,
+            trial_methods::METADATA,
+            ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Unknown),
+            body,
+            &::sealmoot_rpc::CallOptions::new(timeout),
+        )
+        .await?;
         ::sealmoot_rpc::generated::decode_reply(reply)
     }
 
@@ -638,7 +703,14 @@ impl TrialClient {
         options: &::sealmoot_rpc::CallOptions,
     ) -> ::core::result::Result<MetadataReply, ::sealmoot_rpc::Status> {
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let reply = self.connection.call_with(trial_methods::METADATA, body, options).await?;
+        let reply = ::sealmoot_rpc::Caller::call(
+            &self.caller,
+            trial_methods::METADATA,
+            ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Unknown),
+            body,
+            options,
+        )
+        .await?;
         ::sealmoot_rpc::generated::decode_reply(reply)
     }
 
@@ -654,7 +726,14 @@ impl TrialClient {
         timeout: ::core::time::Duration,
     ) -> ::core::result::Result<WatchReply, ::sealmoot_rpc::Status> {
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let reply = self.connection.call(trial_methods::WATCH, body, timeout).await?;
+        let reply = ::sealmoot_rpc::Caller::call(
+            &self.caller,
+            trial_methods::WATCH,
+            ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Unknown),
+            body,
+            &::sealmoot_rpc::CallOptions::new(timeout),
+        )
+        .await?;
         ::sealmoot_rpc::generated::decode_reply(reply)
     }
 
@@ -672,7 +751,14 @@ impl TrialClient {
         options: &::sealmoot_rpc::CallOptions,
     ) -> ::core::result::Result<WatchReply, ::sealmoot_rpc::Status> {
         let body = ::sealmoot_rpc::generated::encode(&request);
-        let reply = self.connection.call_with(trial_methods::WATCH, body, options).await?;
+        let reply = ::sealmoot_rpc::Caller::call(
+            &self.caller,
+            trial_methods::WATCH,
+            ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Unknown),
+            body,
+            options,
+        )
+        .await?;
         ::sealmoot_rpc::generated::decode_reply(reply)
     }
 }
