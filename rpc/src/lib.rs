@@ -121,6 +121,8 @@
 //! | `connection`, `socket` | the task that reads and writes |
 
 mod admission;
+#[doc(hidden)]
+pub mod bare;
 pub mod binding;
 mod caller;
 pub mod channel;

@@ -35,6 +35,13 @@ pub const STREAM_CREDIT_MAX: usize = 1 << 30;
 /// stream of empty messages takes memory too.
 pub(crate) const STREAM_MESSAGE_OVERHEAD_BYTES: usize = 64;
 
+/// Messages of a stream that wait to be sent, at most: each takes some 64 bytes
+/// beside its own, and the smallest would take several times what they count for.
+pub(crate) const STREAM_MESSAGES_QUEUED_MAX: usize = 512;
+
+/// Messages for which a stream keeps room while none waits for its reader.
+pub(crate) const STREAM_MESSAGES_ROOM_KEPT: usize = 64;
+
 /// A peer's certificate, as DER, at most: one of an Ed25519 key with a few
 /// names and extensions has less than 1 KiB.
 pub const CERTIFICATE_BYTES_MAX: usize = 4 * 1024;

@@ -53,7 +53,9 @@ impl Door {
         (Self { identity, arrivals }, Listening::Memory(waiting))
     }
 
-    pub(crate) async fn enter(&self, visitor: &Identity) -> Result<MemoryChannel, ChannelError> {
+    /// The bare channel, for tests whose client keeps no rules.
+    #[doc(hidden)]
+    pub async fn enter(&self, visitor: &Identity) -> Result<MemoryChannel, ChannelError> {
         let (near, far) = MemoryChannel::pair(visitor, &self.identity)?;
         self.arrivals
             .send(far)

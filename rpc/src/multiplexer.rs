@@ -25,7 +25,7 @@ pub(crate) use stream::{Piece, Sender};
 
 /// What a reader of a stream is told.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub enum Taken {
     /// The next message.
     Message(Bytes),
     /// None yet.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::stream::{Arrival, Receiver};
 use super::{Side, Taken, Unsent, extend_body};
+use crate::bare::Held;
 use crate::frame::{FLAG_REPLIES, FLAG_STREAM, Frame, Kind, PING_BYTES, Violation};
 use crate::limits::Limits;
 use crate::metadata::Metadata;
@@ -397,6 +398,16 @@ impl<T> Client<T> {
         self.refusal.as_ref()
     }
 
+    /// What the connection holds now; calls that are over and not released
+    /// included.
+    pub(crate) fn held(&self) -> Held {
+        Held {
+            calls: self.calls.len() + self.ended.len(),
+            incoming_bytes: self.partial_bytes,
+            outgoing_bytes: self.outgoing.queued_bytes(),
+        }
+    }
+
     pub(crate) fn calls_in_flight(&self) -> usize {
         self.calls.len()
     }
@@ -556,8 +567,9 @@ impl<T> Client<T> {
     fn finish_call(&mut self, call: u32, outcome: Outcome, outcomes: &mut Vec<(T, Outcome)>) {
         if let Some(pending) = self.remove(call) {
             // A reply can overtake the request's own chunks, and need not await
-            // the end of a stream: the rest need not be sent.
-            if self.outgoing.withdraw(call) != Withdrawn::Nothing {
+            // the end of a stream: the rest need not be sent. Of a call that was
+            // answered before any of it had left the server need not hear.
+            if self.outgoing.withdraw(call) == Withdrawn::Rest {
                 self.outgoing.push(Kind::Cancel, 0, call, &[]);
             }
             self.conclude(call, pending, outcome, outcomes);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::stream::{Arrival, Receiver};
 use super::{Side, Taken, Unsent, extend_body};
+use crate::bare::Held;
 use crate::frame::{FLAG_STREAM, Frame, Kind, PING_BYTES, Violation};
 use crate::limits::Limits;
 use crate::metadata::Metadata;
@@ -355,6 +356,15 @@ impl Server {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.is_some()
+    }
+
+    /// What the connection holds now.
+    pub(crate) fn held(&self) -> Held {
+        Held {
+            calls: self.calls.len(),
+            incoming_bytes: self.held_bytes,
+            outgoing_bytes: self.outgoing.queued_bytes(),
+        }
     }
 
     /// Calls that still deserve an answer.

@@ -11,10 +11,10 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::extend_body;
 use crate::frame::{HEADER_BYTES, Violation};
 use crate::limits::{
-    CHUNK_BYTES_MAX, STREAM_CREDIT_MAX, STREAM_MESSAGE_OVERHEAD_BYTES, STREAM_WINDOW_BYTES,
+    CHUNK_BYTES_MAX, STREAM_CREDIT_MAX, STREAM_MESSAGE_OVERHEAD_BYTES, STREAM_MESSAGES_QUEUED_MAX,
+    STREAM_MESSAGES_ROOM_KEPT, STREAM_WINDOW_BYTES,
 };
 
 /// Credit is given back in pieces of at least so much. With less than half a
@@ -53,10 +53,13 @@ impl Sender {
     }
 
     /// Whether a further message may wait here: not while what waits already
-    /// would use up the credit. So at most a window and one message wait,
-    /// however much credit the peer gives.
+    /// would use up the credit, and not beside so many small ones that they
+    /// take more memory than they have bytes. So at most a window and one
+    /// message wait, however much credit the peer gives.
     pub(crate) fn takes_more(&self) -> bool {
-        !self.is_ending && self.queued < self.credit.min(STREAM_WINDOW_BYTES)
+        !self.is_ending
+            && self.queued < self.credit.min(STREAM_WINDOW_BYTES)
+            && self.messages.len() < STREAM_MESSAGES_QUEUED_MAX
     }
 
     /// Whether a message could leave whole without further credit.
@@ -216,33 +219,30 @@ impl Receiver {
         if payload.len() + STREAM_MESSAGE_OVERHEAD_BYTES > room {
             return Ok(Arrival::NoRoom);
         }
+        // Before anything is touched: what is held and what is counted as held
+        // must agree behind a refusal, too.
+        let begun_bytes = self.partial.as_ref().map_or(0, Vec::len);
+        if payload.len() > message_bytes_max.saturating_sub(begun_bytes) {
+            return Ok(Arrival::TooLarge);
+        }
+        self.held += payload.len();
+        if self.partial.is_none() {
+            self.held += STREAM_MESSAGE_OVERHEAD_BYTES;
+        }
         if !is_last {
-            let is_new = self.partial.is_none();
-            let partial = self.partial.get_or_insert_default();
-            if extend_body(partial, payload, message_bytes_max).is_err() {
-                return Ok(Arrival::TooLarge);
-            }
-            self.held += payload.len();
-            if is_new {
-                self.held += STREAM_MESSAGE_OVERHEAD_BYTES;
-            }
+            self.partial
+                .get_or_insert_default()
+                .extend_from_slice(payload);
             self.due += cost;
             return Ok(Arrival::Part);
         }
         let body = match self.partial.take() {
             Some(mut partial) => {
-                if extend_body(&mut partial, payload, message_bytes_max).is_err() {
-                    return Ok(Arrival::TooLarge);
-                }
+                partial.extend_from_slice(payload);
                 Bytes::from(partial)
             }
-            None if payload.len() > message_bytes_max => return Ok(Arrival::TooLarge),
-            None => {
-                self.held += STREAM_MESSAGE_OVERHEAD_BYTES;
-                Bytes::copy_from_slice(payload)
-            }
+            None => Bytes::copy_from_slice(payload),
         };
-        self.held += payload.len();
         self.messages.push_back(Message { body, cost });
         Ok(Arrival::Message)
     }
@@ -267,6 +267,12 @@ impl Receiver {
         let message = self.messages.pop_front()?;
         self.held -= message.body.len() + STREAM_MESSAGE_OVERHEAD_BYTES;
         self.due += message.cost;
+        // A burst of small messages must not leave its room behind in each of
+        // many streams: nothing counts what is empty.
+        let room = self.messages.capacity();
+        if room > STREAM_MESSAGES_ROOM_KEPT && self.messages.len() <= room / 4 {
+            self.messages.shrink_to(room / 2);
+        }
         Some(message.body)
     }
 

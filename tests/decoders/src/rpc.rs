@@ -1,8 +1,9 @@
-//! The decoders of `sealmoot-rpc`, by family, and whole sessions between two honest
-//! sides with an attacker on the wire.
+//! The decoders of `sealmoot-rpc`, by family, whole sessions between two honest
+//! sides with an attacker on the wire, and the multiplexers with a hostile peer.
 
 mod frames;
 mod identities;
+mod multiplexers;
 mod names;
 mod noise;
 mod noise_frames;
@@ -20,6 +21,7 @@ use crate::{Decoder, Outcome};
 pub(crate) const FAMILIES: &[&[Decoder]] = &[
     frames::ALL,
     identities::ALL,
+    multiplexers::ALL,
     names::ALL,
     noise_frames::ALL,
     noise_records::ALL,

@@ -228,6 +228,15 @@ fn a_reply_that_overtakes_its_request_stops_the_rest() {
 }
 
 #[test]
+fn a_reply_to_what_has_not_left_is_not_followed_by_a_cancel() {
+    let mut client = client(Limits::default());
+    let call = begin(&mut client, "a", body(10 * CHUNK_BYTES_MAX));
+    assert_eq!(receive(&mut client, reply(call, b"no")).len(), 1);
+    assert_eq!(sent(&mut client), []);
+    assert!(!client.has_output());
+}
+
+#[test]
 fn no_time_left_is_not_sent() {
     let mut client = client(Limits::default());
     let status = client

@@ -360,3 +360,49 @@ fn whatever_the_interleaving_everything_arrives_in_order() {
         everything_arrives_in_order(seed);
     }
 }
+
+#[test]
+fn a_first_part_beyond_the_maximum_leaves_nothing_to_forget() {
+    for (lengths, held) in [(&[2_000][..], 0), (&[600, 600], 600), (&[600, 1, 600], 601)] {
+        for last in [false, true] {
+            let mut receiver = Receiver::new();
+            let (refused, taken) = lengths.split_last().expect("some");
+            for length in taken {
+                let part = receiver.chunk(&vec![7; *length], false, 1_000, ROOM);
+                assert_eq!(part, Ok(Arrival::Part));
+            }
+            let refused = receiver.chunk(&vec![7; *refused], last, 1_000, ROOM);
+            assert_eq!(refused, Ok(Arrival::TooLarge));
+            let overhead = usize::from(held > 0) * STREAM_MESSAGE_OVERHEAD_BYTES;
+            assert_eq!(receiver.held_bytes(), held + overhead);
+            receiver.forget_partial();
+            assert_eq!(receiver.held_bytes(), 0);
+        }
+    }
+}
+
+#[test]
+fn small_messages_do_not_wait_in_numbers() {
+    for length in [0, 1, 100] {
+        let mut sender = Sender::new();
+        sender.grant(1 << 29).expect("within the maximum");
+        while sender.takes_more() {
+            sender.push(message(length));
+        }
+        assert_eq!(sender.messages.len(), STREAM_MESSAGES_QUEUED_MAX);
+        // When one has left, another may come.
+        assert!(sender.next().is_some());
+        assert!(sender.takes_more());
+    }
+}
+
+#[test]
+fn a_burst_of_small_messages_leaves_no_room_behind() {
+    let mut receiver = Receiver::new();
+    for _ in 0..5_000 {
+        assert_eq!(chunk(&mut receiver, 1, true), Ok(Arrival::Message));
+    }
+    while receiver.take().is_some() {}
+    assert_eq!(receiver.held_bytes(), 0);
+    assert!(receiver.messages.capacity() <= STREAM_MESSAGES_ROOM_KEPT);
+}

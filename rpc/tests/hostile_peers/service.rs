@@ -1,0 +1,120 @@
+//! Handlers that take their time, never read, or never end.
+
+use std::time::Duration;
+
+use sealmoot_rpc::bytes::Bytes;
+use sealmoot_rpc::generated::decode_request;
+use sealmoot_rpc::prost;
+use sealmoot_rpc::{
+    CallContext, MethodKind, RawReplies, RawRequests, ReplyFuture, Service, StreamFuture,
+};
+
+use crate::common::Gauge;
+
+/// Takes some milliseconds.
+pub const SLOW: u64 = 101;
+/// Reads a [`Nest`].
+pub const NEST: u64 = 102;
+/// A client's stream that is never read.
+pub const UNREAD: u64 = 103;
+/// A client's stream that is read to its end.
+pub const READ: u64 = 104;
+/// As many messages of so many bytes as can be sent.
+pub const ENDLESS: u64 = 105;
+/// A stream of replies without replies.
+pub const SILENT: u64 = 106;
+/// Says again what it hears.
+pub const CHAT: u64 = 107;
+
+/// As deep as it likes.
+#[derive(Clone, PartialEq, prost::Message)]
+#[prost(prost_path = "::sealmoot_rpc::prost")]
+pub struct Nest {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub inner: Option<Box<Nest>>,
+}
+
+#[derive(Clone, Default)]
+pub struct Patient {
+    pub running: Gauge,
+}
+
+impl Service for Patient {
+    fn methods(&self) -> &[u64] {
+        &[SLOW, NEST, UNREAD, READ, ENDLESS, SILENT, CHAT]
+    }
+
+    fn kind(&self, method: u64) -> MethodKind {
+        match method {
+            UNREAD | READ => MethodKind::ClientStream,
+            ENDLESS | SILENT => MethodKind::ServerStream,
+            CHAT => MethodKind::Bidirectional,
+            _ => MethodKind::Unary,
+        }
+    }
+
+    fn call(&self, _: CallContext, method: u64, body: Bytes) -> ReplyFuture {
+        let running = self.running.enter();
+        Box::pin(async move {
+            let _running = running;
+            match method {
+                SLOW => tokio::time::sleep(Duration::from_millis(20)).await,
+                _ => drop(decode_request::<Nest>(body)?),
+            }
+            Ok(Bytes::new())
+        })
+    }
+
+    fn client_stream(&self, _: CallContext, method: u64, mut requests: RawRequests) -> ReplyFuture {
+        let running = self.running.enter();
+        Box::pin(async move {
+            let _running = running;
+            if method == UNREAD {
+                let () = std::future::pending().await;
+            }
+            let mut count: u64 = 0;
+            while requests.next().await?.is_some() {
+                count += 1;
+            }
+            Ok(Bytes::copy_from_slice(&count.to_le_bytes()))
+        })
+    }
+
+    fn server_stream(
+        &self,
+        _: CallContext,
+        method: u64,
+        body: Bytes,
+        mut replies: RawReplies,
+    ) -> StreamFuture {
+        let running = self.running.enter();
+        Box::pin(async move {
+            let _running = running;
+            if method == SILENT {
+                let () = std::future::pending().await;
+            }
+            let bytes = <[u8; 4]>::try_from(&body[..]).map_or(0, u32::from_le_bytes);
+            loop {
+                // Each on its own, as a handler encodes them.
+                replies.send(vec![7; bytes as usize]).await?;
+            }
+        })
+    }
+
+    fn bidirectional(
+        &self,
+        _: CallContext,
+        _: u64,
+        mut requests: RawRequests,
+        mut replies: RawReplies,
+    ) -> StreamFuture {
+        let running = self.running.enter();
+        Box::pin(async move {
+            let _running = running;
+            while let Some(request) = requests.next().await? {
+                replies.send(request).await?;
+            }
+            Ok(())
+        })
+    }
+}
