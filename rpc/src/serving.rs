@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 
 use crate::connection::{Endpoint, Input, Outlook};
 use crate::frame::Violation;
-use crate::limits::Limits;
+use crate::limits::{Limits, TRANSMIT_BYTES_TARGET};
 use crate::multiplexer::{self, Event, Side, Start, StreamKey, Taken, Unsent};
 use crate::once::{CallKey, OnceId};
 use crate::peer::Peer;
@@ -192,6 +192,8 @@ pub(crate) struct ServerEndpoint {
     peer: Peer,
     events: Vec<Event>,
     replies: Vec<(u32, Outcome)>,
+    /// Their bodies together, about: what is taken back is not taken off.
+    reply_bytes: usize,
 }
 
 /// Why calls are to be aborted.
@@ -226,6 +228,7 @@ impl ServerEndpoint {
             peer,
             events: Vec::new(),
             replies: Vec::new(),
+            reply_bytes: 0,
         };
         (endpoint, link)
     }
@@ -238,17 +241,30 @@ impl ServerEndpoint {
                 Event::Start(start) => self.start(start),
                 Event::Abort(call) => self.abort(call, cause),
             }
+            // One write can ask for a thousand large replies: what is gathered
+            // here is counted by nobody.
+            if self.reply_bytes >= TRANSMIT_BYTES_TARGET {
+                self.hand_over();
+            }
         }
         self.events = events;
-        if !self.replies.is_empty() {
-            let mut state = self.link.lock();
-            for (call, outcome) in self.replies.drain(..) {
-                state.multiplexer.reply(call, outcome);
-            }
-            let wakers = state.stream_wakers();
-            drop(state);
-            wake(wakers);
+        self.hand_over();
+    }
+
+    /// Gives the gathered replies to the multiplexer, which knows which of them
+    /// are still wanted.
+    fn hand_over(&mut self) {
+        if self.replies.is_empty() {
+            return;
         }
+        self.reply_bytes = 0;
+        let mut state = self.link.lock();
+        for (call, outcome) in self.replies.drain(..) {
+            state.multiplexer.reply(call, outcome);
+        }
+        let wakers = state.stream_wakers();
+        drop(state);
+        wake(wakers);
     }
 
     fn abort(&mut self, call: u32, cause: Cause) {
@@ -285,19 +301,24 @@ impl ServerEndpoint {
         Waiter { link, key }
     }
 
+    fn gather(&mut self, call: u32, outcome: Outcome) {
+        self.reply_bytes += outcome.as_ref().map_or(0, Bytes::len);
+        self.replies.push((call, outcome));
+    }
+
     fn start(&mut self, start: Start) {
         let call = start.key.call;
         if let Some(id) = start.once
             && start.method == OPEN
         {
             let opened = self.once.open(self.peer.key_id(), id.incarnation);
-            self.replies.push((call, opened.map(|()| Bytes::new())));
+            self.gather(call, opened.map(|()| Bytes::new()));
             return;
         }
         let service = match self.admit(&start) {
             Ok(service) => Arc::clone(service),
             Err(status) => {
-                self.replies.push((call, Err(status)));
+                self.gather(call, Err(status));
                 return;
             }
         };
@@ -306,7 +327,7 @@ impl ServerEndpoint {
             return;
         }
         match self.poll_first(&*service, start) {
-            Ok(Ok(outcome)) => self.replies.push((call, outcome)),
+            Ok(Ok(outcome)) => self.gather(call, outcome),
             Ok(Err(handler)) => self.spawn(call, handler),
             Err(Panicked) => {
                 let status = Status::new(
@@ -314,7 +335,7 @@ impl ServerEndpoint {
                     Execution::MaybeExecuted,
                     "the handler failed",
                 );
-                self.replies.push((call, Err(status)));
+                self.gather(call, Err(status));
             }
         }
     }
@@ -331,7 +352,7 @@ impl ServerEndpoint {
             once::Taken::Joined => return,
             once::Taken::Answer(outcome) => {
                 self.link.lock().once.remove(&place.call);
-                self.replies.push((place.call, outcome));
+                self.gather(place.call, outcome);
                 return;
             }
         };

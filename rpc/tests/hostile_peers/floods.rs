@@ -374,10 +374,8 @@ async fn large_replies_that_nobody_takes_are_bounded() {
     }
 }
 
-/// The same, asked for in one write. The server computes all replies to one
-/// write before it counts the first.
+/// The same, asked for in one write.
 #[tokio::test]
-#[ignore = "replies to one write are gathered before they are counted: serving.rs, run_events"]
 async fn large_replies_to_one_write_are_bounded() {
     if ran_alone() {
         return;

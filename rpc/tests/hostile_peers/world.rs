@@ -152,6 +152,14 @@ async fn call_honestly(connection: Connection, is_over: Arc<AtomicBool>) -> u64 
 struct Repeater;
 
 impl Echo for Repeater {
+    async fn note(&self, _: CallContext, _: SayRequest) -> Result<(), Status> {
+        Ok(())
+    }
+
+    async fn forget(&self, _: CallContext, (): ()) -> Result<(), Status> {
+        Ok(())
+    }
+
     async fn say(&self, _: CallContext, _: SayRequest) -> Result<SayReply, Status> {
         Ok(SayReply::default())
     }
