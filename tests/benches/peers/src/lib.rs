@@ -4,6 +4,7 @@
 //! that what else the machine does meanwhile strikes both. The bars and aims are
 //! those of the project's design, section "Numbers to reach".
 
+pub mod calls;
 pub mod channel;
 pub mod file;
 pub mod measure;

@@ -162,7 +162,8 @@ impl Table {
 }
 
 fn number(value: Option<f64>) -> String {
-    value.map_or(String::new(), |value| format!("{value}"))
+    let shortest = |value: f64| (value * 1e4).round() / 1e4;
+    value.map_or(String::new(), |value| shortest(value).to_string())
 }
 
 fn time(nanoseconds: f64) -> String {

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    PKCS_ECDSA_P256_SHA256,
+    BasicConstraints, Certificate, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, PKCS_ECDSA_P256_SHA256,
 };
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
@@ -72,6 +72,26 @@ impl Ends {
         }
     }
 
+    /// Certificates of the same kind as text, for libraries that build their
+    /// own configuration.
+    ///
+    /// # Panics
+    /// When the operating system has no randomness.
+    #[must_use]
+    pub fn as_text() -> Texts {
+        let authority = Authority::new();
+        let issue = |purpose| {
+            let (certificate, key) = authority.sign(purpose);
+            (certificate.pem(), key.serialize_pem())
+        };
+        Texts {
+            name: NAME,
+            client: issue(ExtendedKeyUsagePurpose::ClientAuth),
+            server: issue(ExtendedKeyUsagePurpose::ServerAuth),
+            root: authority.certificate.pem(),
+        }
+    }
+
     /// Opens the client's side over `stream`.
     ///
     /// # Panics
@@ -110,9 +130,22 @@ pub fn name() -> ServerName<'static> {
     ServerName::try_from(NAME).expect("a name")
 }
 
+/// Certificates and keys in PEM (RFC 7468).
+#[derive(Clone)]
+pub struct Texts {
+    /// Whom both certificates are for.
+    pub name: &'static str,
+    /// The client's certificate and key.
+    pub client: (String, String),
+    /// The server's.
+    pub server: (String, String),
+    /// The authority's certificate.
+    pub root: String,
+}
+
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    certificate: CertificateDer<'static>,
+    certificate: Certificate,
 }
 
 impl Authority {
@@ -120,7 +153,7 @@ impl Authority {
         let mut params = CertificateParams::new(vec![]).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = key_pair();
-        let certificate = params.self_signed(&key).expect("a sound key").der().clone();
+        let certificate = params.self_signed(&key).expect("a sound key");
         Self {
             issuer: Issuer::new(params, key),
             certificate,
@@ -130,7 +163,7 @@ impl Authority {
     fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots
-            .add(self.certificate.clone())
+            .add(self.certificate.der().clone())
             .expect("our own certificate");
         roots
     }
@@ -139,12 +172,17 @@ impl Authority {
         &self,
         purpose: ExtendedKeyUsagePurpose,
     ) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let (certificate, key) = self.sign(purpose);
+        let private = PrivateKeyDer::try_from(key.serialize_der()).expect("PKCS #8");
+        (vec![certificate.der().clone()], private)
+    }
+
+    fn sign(&self, purpose: ExtendedKeyUsagePurpose) -> (Certificate, KeyPair) {
         let mut params = CertificateParams::new(vec![NAME.to_owned()]).expect("a name");
         params.extended_key_usages = vec![purpose];
         let key = key_pair();
         let certificate = params.signed_by(&key, &self.issuer).expect("a sound key");
-        let private = PrivateKeyDer::try_from(key.serialize_der()).expect("PKCS #8");
-        (vec![certificate.der().clone()], private)
+        (certificate, key)
     }
 }
 

@@ -49,6 +49,22 @@ impl Cores {
         let [first, second, ..] = allowed(before)[..] else {
             return None;
         };
+        Some(Self::threads(before, first, second))
+    }
+
+    /// Each end in a thread of its own, both kept to the same core: what two
+    /// processes of a busy machine have. `None` when the system tells of none.
+    ///
+    /// # Panics
+    /// When the system gives no runtime or thread.
+    #[must_use]
+    pub fn sharing() -> Option<Self> {
+        let before = sched_getaffinity(None).ok()?;
+        let first = *allowed(before).first()?;
+        Some(Self::threads(before, first, first))
+    }
+
+    fn threads(before: CpuSet, first: usize, second: usize) -> Self {
         pin(first);
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, told) = mpsc::channel();
@@ -58,12 +74,12 @@ impl Cores {
             let _ = tell.send(far.handle().clone());
             let _ = far.block_on(stopped);
         });
-        Some(Self {
+        Self {
             near: runtime(),
             far: told.recv().expect("the thread tells before it ends"),
             other: Some((stop, thread)),
             before: Some(before),
-        })
+        }
     }
 
     /// Runs the near end's work.
