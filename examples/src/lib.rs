@@ -8,9 +8,97 @@
 //!
 //! `python/greet.py` calls the greeter from Python.
 //!
+//! # From a schema to a secured call
+//!
+//! **1. The schema**, `proto/greeter.proto`:
+//!
+//! ```proto
+//! syntax = "proto3";
+//! package greeter.v1;
+//!
+//! service Greeter {
+//!   rpc Greet(Name) returns (Greeting);
+//!   rpc GreetAll(stream Name) returns (stream Greeting);
+//! }
+//! message Name { string name = 1; }
+//! message Greeting { string text = 1; }
 //! ```
-//! use sealmoot_examples::proto::Name;
-//! assert_eq!(sealmoot_examples::greeting(&Name { name: "Ada".to_owned() }).text, "Hello, Ada!");
+//!
+//! **2. The stubs**, by `build.rs`; no `protoc` is needed. The crate depends on
+//! `sealmoot-rpc`, `prost` and `bytes`, and to build on `sealmoot-rpc-codegen`:
+//!
+//! ```no_run
+//! // build.rs
+//! # /*
+//! fn main() -> Result<(), sealmoot_rpc_codegen::Error> {
+//!     sealmoot_rpc_codegen::compile(&["proto/greeter.proto"], &["proto"])
+//! }
+//! # */
+//! # fn main() {}
+//! ```
+//!
+//! ```ignore
+//! // src/lib.rs
+//! pub mod proto {
+//!     sealmoot_rpc::include_proto!("greeter.v1");
+//! }
+//! ```
+//!
+//! **3. The service** implements the generated trait: here, [`Polite`].
+//!
+//! **4. Keys.** Each side has one and knows the other's by its id. There is no
+//! certificate and no authority; whoever holds another key is refused.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use sealmoot_crypto::signature::SigningKey;
+//! use sealmoot_examples::Polite;
+//! use sealmoot_examples::proto::{GreeterClient, GreeterServer, Name};
+//! use sealmoot_rpc::{AllowedKeys, Connector, Execution, Limits, Router, Server};
+//! use tokio::net::TcpListener;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (server_key, client_key) = (SigningKey::generate()?, SigningKey::generate()?);
+//!
+//! let server = Server::start(
+//!     TcpListener::bind("127.0.0.1:0").await?,
+//!     &server_key,
+//!     Arc::new(AllowedKeys::new([client_key.verifying_key().key_id()])),
+//!     Router::new().service(GreeterServer::new(Polite::default()))?,
+//!     Limits::default(),
+//! )?;
+//!
+//! let connector = Connector::new(
+//!     &client_key,
+//!     Arc::new(AllowedKeys::new([server_key.verifying_key().key_id()])),
+//!     Limits::default(),
+//! )?;
+//! let patience = Duration::from_secs(5);
+//! let address = server.local_addr().to_string();
+//! let greeter = GreeterClient::new(connector.connect(&address, patience).await?);
+//!
+//! // One message each way.
+//! let ada = Name { name: "Ada".to_owned() };
+//! assert_eq!(greeter.greet(ada.clone(), patience).await?.text, "Hello, Ada!");
+//!
+//! // What failed says whether it may have had an effect.
+//! let refused = greeter.greet(Name::default(), patience).await.expect_err("no name");
+//! assert_eq!(refused.execution(), Execution::NotStarted);
+//!
+//! // Streams both ways; whoever sends waits while the other side takes nothing.
+//! let (mut names, mut greetings) = greeter.greet_all(patience)?;
+//! names.send(&ada).await?;
+//! let greeting = greetings.next().await?.expect("one for each name");
+//! assert_eq!(greeting.text, "Hello, Ada!");
+//! names.finish();
+//! assert!(greetings.next().await?.is_none());
+//!
+//! server.drain(patience).await;
+//! # Ok(())
+//! # }
 //! ```
 
 use std::sync::Arc;
