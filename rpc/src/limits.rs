@@ -96,7 +96,7 @@ pub(crate) const ACCEPT_BREATH: Duration = Duration::from_millis(1);
 /// What handshakes may owe before they have to wait, in time of one processor:
 /// so much of a sudden crowd, such as clients that come back after a restart,
 /// is worked off without a pause.
-pub(crate) const TURN_OWED_MAX: Duration = Duration::from_millis(20);
+pub(crate) const TURN_OWED_MAX: Duration = Duration::from_millis(100);
 
 /// What one turn counts for, at most. The system may run others in the middle of
 /// it, and the host of a virtual machine may stop it: at a small share of one
@@ -468,7 +468,7 @@ impl Default for Limits {
             unauthenticated_per_source_max: 64,
             unauthenticated_bytes_max: 256 * 1024,
             unauthenticated_bytes_all_max: 6 * 1024 * 1024,
-            unauthenticated_processor_percent: 5,
+            unauthenticated_processor_percent: 10,
             connections_max: 8192,
             message_bytes_max: 4 * 1024 * 1024,
             incoming_bytes_max: 64 * 1024 * 1024,

@@ -240,6 +240,7 @@ impl Outgoing {
             if self.awaited.remove(&call) {
                 self.writable.push(call);
             }
+            self.wake_those_without_room();
             withdrawn = Withdrawn::Rest;
         }
         // A direction is a body or a stream, so it has one turn at most.
@@ -346,6 +347,11 @@ impl Outgoing {
             stream.is_in_ring = false;
         }
         self.wake_writer(call);
+        self.wake_those_without_room();
+    }
+
+    /// Whatever takes bytes of streams away makes room for other streams.
+    fn wake_those_without_room(&mut self) {
         if std::mem::take(&mut self.is_room_awaited) {
             for call in self.awaited.clone() {
                 self.wake_writer(call);
@@ -384,6 +390,7 @@ impl Outgoing {
 mod tests {
     use super::*;
     use crate::frame::Frame;
+    use crate::limits::STREAM_WINDOW_BYTES;
 
     /// Kind, call and payload length of every frame of one write.
     fn frames(outgoing: &mut Outgoing) -> Vec<(Kind, u32, usize)> {
@@ -516,6 +523,23 @@ mod tests {
                 (Kind::End, 2, CHUNK_BYTES_MAX),
             ]
         );
+    }
+
+    #[test]
+    fn room_that_a_withdrawal_makes_wakes_who_waits_for_it() {
+        let mut outgoing = Outgoing::default();
+        for call in [1, 2] {
+            outgoing.open_stream(call);
+        }
+        // More than its credit: it will not leave by itself.
+        let large = || body(8 * STREAM_WINDOW_BYTES);
+        let room = 8 * STREAM_WINDOW_BYTES;
+        outgoing.push_stream(1, large(), room).expect("room");
+        outgoing.push_stream(2, large(), room).expect_err("no room");
+        assert_eq!(outgoing.next_writable(), None);
+        assert_eq!(outgoing.withdraw(1), Withdrawn::Rest);
+        assert_eq!(outgoing.next_writable(), Some(2));
+        outgoing.push_stream(2, large(), room).expect("room again");
     }
 
     #[test]

@@ -251,7 +251,8 @@ pub fn decode_failure(code: u16, payload: &[u8]) -> Result<Status, Violation> {
         .map_err(|_| Violation::Malformed("failure message is not UTF-8"))?;
     let execution = Execution::from_wire(*execution);
     Ok(Status::new(Code::from_number(code), execution, message)
-        .with_details(Bytes::copy_from_slice(details)))
+        .with_details(Bytes::copy_from_slice(details))
+        .foreign())
 }
 
 /// The payload of a failure, cut to what one frame may carry.

@@ -209,6 +209,13 @@ impl Attempts {
         self.guard != Guard::Once || self.execution.is_safe_to_retry()
     }
 
+    /// Whether an attempt that was decided on must not be sent any more: the
+    /// server may have forgotten by now that the call has run. Asked when the
+    /// connection stands, for which the attempt may have waited long.
+    pub fn is_too_late(&self, now: Instant, policy: &RetryPolicy) -> bool {
+        self.guard == Guard::Once && !self.is_safe(now, policy)
+    }
+
     /// What to tell the caller when the last failure was this: what is known of
     /// all attempts together. When the caller or the deadline ends the call, the
     /// status says what is known of the attempts still under way.
@@ -216,6 +223,7 @@ impl Attempts {
         let execution = combined([self.execution], status.execution());
         Status::new(status.code(), execution, status.message())
             .with_details(status.details().clone())
+            .foreign()
     }
 
     /// The most that any failed attempt can have done.

@@ -292,6 +292,10 @@ impl Call<'_> {
         if self.guard != Guard::Once {
             return Ok((connection, None));
         }
+        if self.attempts.is_too_late(now(), &self.shared.policy) {
+            let message = "it is too long ago that the call was first sent";
+            return Err(Status::new(Code::Unavailable, Execution::NotSent, message));
+        }
         let server = connection.peer().key_id();
         if self
             .place

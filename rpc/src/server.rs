@@ -372,7 +372,10 @@ async fn converse(arrival: Arrival, place: Option<Place>, shared: Arc<Shared>) {
     let (key_id, origin, transport) = (peer.key_id(), peer.origin(), peer.transport());
     tracing::debug!(%origin, %transport, %key_id, "connected");
     let (router, once) = (Arc::clone(&shared.router), Arc::clone(&shared.once));
-    let (endpoint, link) = ServerEndpoint::new(router, once, peer, limits);
+    let (mut endpoint, link) = ServerEndpoint::new(router, once, peer, limits);
+    if own_limits.is_some() {
+        endpoint = endpoint.for_guest();
+    }
     let registration = Registration::new(&shared, link);
     tokio::select! {
         () = Driver::new(stream, endpoint, limits) => {}

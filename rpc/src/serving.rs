@@ -194,6 +194,7 @@ pub(crate) struct ServerEndpoint {
     replies: Vec<(u32, Outcome)>,
     /// Their bodies together, about: what is taken back is not taken off.
     reply_bytes: usize,
+    is_guest: bool,
 }
 
 /// Why calls are to be aborted.
@@ -229,8 +230,16 @@ impl ServerEndpoint {
             events: Vec::new(),
             replies: Vec::new(),
             reply_bytes: 0,
+            is_guest: false,
         };
         (endpoint, link)
+    }
+
+    /// For a peer that anybody can be: what outlives connections is kept by key,
+    /// and strangers have as many keys as they like.
+    pub(crate) fn for_guest(mut self) -> Self {
+        self.is_guest = true;
+        self
     }
 
     /// Outside the lock, because handlers may take their time or call back.
@@ -308,6 +317,12 @@ impl ServerEndpoint {
 
     fn start(&mut self, start: Start) {
         let call = start.key.call;
+        if start.once.is_some() && self.is_guest {
+            let message = "at-most-once calls are not for guests";
+            let status = Status::new(Code::PermissionDenied, Execution::NotStarted, message);
+            self.gather(call, Err(status));
+            return;
+        }
         if let Some(id) = start.once
             && start.method == OPEN
         {

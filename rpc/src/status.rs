@@ -29,8 +29,7 @@ impl Execution {
     pub(crate) fn to_wire(self) -> u8 {
         match self {
             // A peer has evidently received the call, so it cannot say
-            // `NotSent` of it; a handler that passes on such a status of its
-            // own downstream call had no effect, which is `NotStarted`.
+            // `NotSent` of it.
             Self::NotSent | Self::NotStarted => 1,
             Self::MaybeExecuted => 2,
             Self::Executed => 3,
@@ -163,12 +162,14 @@ impl fmt::Display for Code {
 /// A failed call: what went wrong, and whether it may have had an effect.
 ///
 /// `message` may come from the peer: escape it where it is printed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Status {
     code: Code,
     execution: Execution,
     message: String,
     details: Bytes,
+    /// The outcome of a call that was made, and not of the one that is answered.
+    is_foreign: bool,
 }
 
 impl Status {
@@ -181,7 +182,27 @@ impl Status {
             execution,
             message: message.into(),
             details: Bytes::new(),
+            is_foreign: false,
         }
+    }
+
+    /// The same, as the outcome of a call that was made.
+    pub(crate) fn foreign(mut self) -> Self {
+        self.is_foreign = true;
+        self
+    }
+
+    /// The same as the outcome of a handler.
+    ///
+    /// A handler that passes on the failure of a call of its own may have done
+    /// something before it: that the one call did not start says nothing of the
+    /// other. A handler that has done nothing makes a status that says so.
+    pub(crate) fn of_handler(mut self) -> Self {
+        let is_of_another_call = self.is_foreign || self.execution == Execution::NotSent;
+        if is_of_another_call && self.execution.is_safe_to_retry() {
+            self.execution = Execution::MaybeExecuted;
+        }
+        self
     }
 
     /// The same failure with bytes for the caller's program, at most
@@ -212,6 +233,18 @@ impl Status {
         &self.details
     }
 }
+
+/// Where a status comes from makes it no other.
+impl PartialEq for Status {
+    fn eq(&self, other: &Self) -> bool {
+        self.code == other.code
+            && self.execution == other.execution
+            && self.message == other.message
+            && self.details == other.details
+    }
+}
+
+impl Eq for Status {}
 
 impl fmt::Display for Status {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -244,6 +277,33 @@ mod tests {
     fn a_failure_is_never_ok() {
         let status = Status::new(Code::Ok, Execution::Executed, "");
         assert_eq!(status.code(), Code::Internal);
+    }
+
+    #[test]
+    fn a_handler_that_passes_on_a_failure_may_have_done_something_before() {
+        let by_handler = |execution| Status::new(Code::Unavailable, execution, "");
+        for (status, becomes) in [
+            (by_handler(Execution::NotStarted), Execution::NotStarted),
+            (by_handler(Execution::NotSent), Execution::MaybeExecuted),
+            (
+                by_handler(Execution::NotStarted).foreign(),
+                Execution::MaybeExecuted,
+            ),
+            (
+                by_handler(Execution::NotSent).foreign(),
+                Execution::MaybeExecuted,
+            ),
+            (
+                by_handler(Execution::MaybeExecuted).foreign(),
+                Execution::MaybeExecuted,
+            ),
+            (
+                by_handler(Execution::Executed).foreign(),
+                Execution::Executed,
+            ),
+        ] {
+            assert_eq!(status.of_handler().execution(), becomes);
+        }
     }
 
     #[test]

@@ -298,9 +298,11 @@ class Client:
             raise malformed("empty part of a body")
         length = len(call.partial) + len(frame.payload)
         if length > self._limits.message_bytes_max:
-            self._give_up(call, "reply is too large")
+            self._give_up(call, Execution.EXECUTED, "reply is too large")
         elif self._held_bytes + len(frame.payload) > self._limits.incoming_bytes_max:
-            self._give_up(call, "too many bytes of replies wait for their end")
+            self._give_up(
+                call, Execution.EXECUTED, "too many bytes of replies wait for their end"
+            )
         else:
             call.partial += frame.payload
             self._held_bytes += len(frame.payload)
@@ -311,12 +313,14 @@ class Client:
     def _receive_message(self, call: Call, frame: Frame) -> None:
         assert call.receiver is not None, "asked by whoever calls"
         if self._held_bytes + len(frame.payload) > self._limits.incoming_bytes_max:
-            self._give_up(call, "too many bytes of replies wait to be taken")
+            self._give_up(
+                call, Execution.MAYBE_EXECUTED, "too many bytes of replies wait to be taken"
+            )
             return
         try:
             call.receiver.receive(frame, self._limits.message_bytes_max)
         except MessageTooLong:
-            self._give_up(call, "reply is too large")
+            self._give_up(call, Execution.MAYBE_EXECUTED, "reply is too large")
             return
         self._held_bytes += len(frame.payload)
         self._give_credit(call)
@@ -340,10 +344,10 @@ class Client:
             frame = Frame(Kind.CREDIT, call=call.number, payload=encode_credit(amount))
             self._outgoing.push(frame)
 
-    def _give_up(self, call: Call, message: str) -> None:
-        """The handler has answered, so it has run."""
+    def _give_up(self, call: Call, execution: Execution, message: str) -> None:
+        """Whose reply has begun has run; whose stream has begun is still at work."""
         self._tell_cancelled(call)
-        self._finish(call, RpcError(Code.RESOURCE_EXHAUSTED, Execution.EXECUTED, message))
+        self._finish(call, RpcError(Code.RESOURCE_EXHAUSTED, execution, message))
         self._discard(call)
 
     def _end_by_reply(self, call: Call, error: RpcError | None) -> None:

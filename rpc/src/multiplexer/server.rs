@@ -183,7 +183,7 @@ impl Server {
                 if entry.sends_stream() {
                     self.outgoing.withdraw(call);
                 }
-                self.push_failure(call, &status);
+                self.push_failure(call, &status.of_handler());
             }
         }
     }

@@ -65,17 +65,21 @@ impl<W> Incarnated<W> {
         if floor <= self.floor {
             return removed;
         }
+        // Below the floor that there was stand running calls alone, and they
+        // leave when they end: looking at them again with each rise would let
+        // small frames cost as much as there are running calls.
+        let passed = self.entries.range(self.floor..floor);
+        let ended: Vec<u64> = passed
+            .filter(|(_, entry)| !matches!(entry.phase, Phase::Running(_)))
+            .map(|(sequence, _)| *sequence)
+            .collect();
         self.floor = floor;
-        let mut kept = self.entries.split_off(&floor);
-        while let Some((sequence, entry)) = self.entries.pop_first() {
-            if matches!(entry.phase, Phase::Running(_)) {
-                kept.insert(sequence, entry);
-            } else {
+        for sequence in ended {
+            if let Some(entry) = self.entries.remove(&sequence) {
                 removed.count += 1;
                 removed.bytes += entry.bytes;
             }
         }
-        self.entries = kept;
         removed
     }
 }

@@ -339,3 +339,32 @@ fn what_the_deadline_ends_is_reported_with_all_that_is_known() {
         status(Code::DeadlineExceeded, MaybeExecuted)
     );
 }
+
+#[test]
+fn an_at_most_once_call_that_may_have_run_is_not_sent_behind_its_horizon() {
+    let Fixture {
+        now,
+        policy,
+        mut budget,
+    } = fixture();
+    let late = now + policy.once_horizon;
+    let failed = status(Code::Unavailable, MaybeExecuted);
+    let mut may_have_run = Attempts::new(Guard::Once, late + TIME);
+    assert!(!may_have_run.is_too_late(late, &policy), "nothing was sent");
+    may_have_run.begin(now);
+    let again = may_have_run.failed(now, &failed, &policy, &mut budget, 0);
+    assert!(is_again(&again), "{again:?}");
+    // Decided on in time, and then there was no connection for long.
+    let just = late
+        .checked_sub(Duration::from_nanos(1))
+        .expect("later than 0");
+    assert!(!may_have_run.is_too_late(just, &policy));
+    assert!(may_have_run.is_too_late(late, &policy));
+    for guard in GUARDS {
+        let mut not_started = Attempts::new(guard, late + TIME);
+        not_started.begin(now);
+        let refused = status(Code::Unavailable, NotStarted);
+        let _ = not_started.failed(now, &refused, &policy, &mut budget, 0);
+        assert!(!not_started.is_too_late(late, &policy), "{guard:?}");
+    }
+}

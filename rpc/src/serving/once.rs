@@ -24,6 +24,10 @@ use crate::status::{Code, Execution, Status};
 /// while this one's is held, nor the other way round.
 pub(crate) struct OnceCalls {
     state: Mutex<State>,
+    /// Every handler that was pending when first polled; `None` when the server
+    /// ends. Apart from the state, and locked before it: a runtime that ends
+    /// drops a task while it is spawned, and so ends its call in there.
+    handlers: Mutex<Option<JoinSet<()>>>,
 }
 
 struct State {
@@ -32,9 +36,6 @@ struct State {
     runs: HashMap<CallKey, Run>,
     loads: HashMap<KeyId, Load>,
     run_last: u64,
-    /// Every handler that was pending when first polled; `None` when the server
-    /// ends.
-    handlers: Option<JoinSet<()>>,
 }
 
 struct Run {
@@ -86,8 +87,8 @@ impl OnceCalls {
                 runs: HashMap::new(),
                 loads: HashMap::new(),
                 run_last: 0,
-                handlers: Some(JoinSet::new()),
             }),
+            handlers: Mutex::new(Some(JoinSet::new())),
         })
     }
 
@@ -156,17 +157,25 @@ impl OnceCalls {
                 ))
             }));
         };
-        let mut state = self.lock();
-        let State { runs, handlers, .. } = &mut *state;
-        // Cancelled over another connection since it began, or the server ends.
-        let wanted = runs.get_mut(&key).filter(|run| run.number == number);
-        if let (Some(run), Some(handlers)) = (wanted, handlers) {
-            while handlers.try_join_next().is_some() {}
-            run.abort = Some(handlers.spawn(task));
+        let mut handlers = self.handlers();
+        let Some(set) = handlers.as_mut() else {
+            drop(handlers);
+            drop(task);
             return;
+        };
+        while set.try_join_next().is_some() {}
+        let abort = set.spawn(task);
+        drop(handlers);
+        let mut state = self.lock();
+        let wanted = state.runs.get_mut(&key);
+        match wanted.filter(|run| run.number == number) {
+            Some(run) => run.abort = Some(abort),
+            // Cancelled over another connection since it began; or it has ended.
+            None => {
+                drop(state);
+                abort.abort();
+            }
         }
-        drop(state);
-        drop(task);
     }
 
     /// The caller wants the call no more: nobody gets its outcome.
@@ -190,9 +199,8 @@ impl OnceCalls {
 
     /// Forgets what nobody has used for long.
     pub(crate) fn expire(&self) {
-        let mut state = self.lock();
-        state.table.expire(now());
-        if let Some(handlers) = &mut state.handlers {
+        self.lock().table.expire(now());
+        if let Some(handlers) = self.handlers().as_mut() {
             while handlers.try_join_next().is_some() {}
         }
     }
@@ -200,7 +208,7 @@ impl OnceCalls {
     /// Starts no further handler that does not answer at once, and hands over
     /// those that run. They end when they are dropped.
     pub(crate) fn close(&self) -> JoinSet<()> {
-        self.lock().handlers.take().unwrap_or_default()
+        self.handlers().take().unwrap_or_default()
     }
 
     fn finish(&self, running: &mut Running) {
@@ -211,6 +219,8 @@ impl OnceCalls {
                 "the handler failed",
             ))
         });
+        // Before it is kept: what a retry may do depends on it.
+        let outcome = outcome.map_err(Status::of_handler);
         let key = running.key;
         let mut state = self.lock();
         if let Some(load) = state.loads.get_mut(&key.identity) {
@@ -229,6 +239,11 @@ impl OnceCalls {
         for waiter in waiters {
             waiter.tell(outcome.clone());
         }
+    }
+
+    fn handlers(&self) -> MutexGuard<'_, Option<JoinSet<()>>> {
+        // Spawning and joining leave a sound set behind.
+        self.handlers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -3,13 +3,10 @@
 /// Resident memory of the server, at any time.
 pub(crate) const MEMORY_KIB_MAX: u64 = 64 * 1024;
 
-/// p99 of honest calls under siege, as a multiple of that at rest: the bar.
+/// p99 of honest calls under siege, as a multiple of that at rest: the bar. It is
+/// no budget that fails a run, unless that is asked for: on a machine that others
+/// use too, p99 at rest alone was seen between 0.2 and 45 ms.
 pub(crate) const P99_RATIO_MAX: f64 = 2.0;
-
-/// Where missing the bar fails every run, and is not only said: calls then wait
-/// for something that holds the server's thread. Below it a run would fail by
-/// what else the machine does; `--strict` fails it all the same.
-pub(crate) const P99_FATAL_US: u64 = 10_000;
 
 /// Fewer latencies than this show no p99.
 pub(crate) const CALLS_LEAST: usize = 300;
@@ -87,7 +84,6 @@ pub(crate) struct Measured {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Broken {
     Memory,
-    Latency,
     Calls,
     Connects,
     Deadline,
@@ -100,13 +96,6 @@ pub(crate) fn judge(measured: &Measured) -> Vec<Broken> {
     let mut broken = Vec::new();
     if measured.peak_kib >= MEMORY_KIB_MAX {
         broken.push(Broken::Memory);
-    }
-    if measured
-        .p99_siege_us
-        .is_some_and(|siege| siege > P99_FATAL_US)
-        && bar(measured) == Bar::Missed
-    {
-        broken.push(Broken::Latency);
     }
     if measured.peak_kib == 0 || measured.connects_known == 0 || measured.calls == 0 {
         broken.push(Broken::NoMeasure);
@@ -180,13 +169,6 @@ mod tests {
             ),
             (
                 Measured {
-                    p99_siege_us: Some(12_001),
-                    ..SOUND
-                },
-                Broken::Latency,
-            ),
-            (
-                Measured {
                     calls_failed: 1,
                     ..SOUND
                 },
@@ -228,14 +210,13 @@ mod tests {
     }
 
     #[test]
-    fn a_small_latency_that_misses_the_bar_is_said_and_does_not_fail_the_run() {
-        let measured = Measured {
-            p99_rest_us: Some(10),
-            p99_siege_us: Some(P99_FATAL_US),
+    fn latency_meets_its_bar_or_misses_it_and_breaks_no_budget() {
+        let missed = Measured {
+            p99_siege_us: Some(12_001),
             ..SOUND
         };
-        assert_eq!(judge(&measured), []);
-        assert_eq!(bar(&measured), Bar::Missed);
+        assert_eq!(bar(&missed), Bar::Missed);
+        assert_eq!(judge(&missed), []);
         assert_eq!(bar(&SOUND), Bar::Met);
     }
 

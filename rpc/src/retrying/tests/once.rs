@@ -427,13 +427,43 @@ async fn callers_that_leave_while_an_incarnation_is_opened_leave_no_second_behin
 
 /// A raw far end of a connection of the peer to a server.
 fn far_end(peer: &Peer, deeds: &Deeds, once: &Arc<OnceCalls>) -> DuplexStream {
-    let (near, far) = tokio::io::duplex(64 * 1024);
+    far_end_of(endpoint(peer, deeds, once))
+}
+
+fn endpoint(peer: &Peer, deeds: &Deeds, once: &Arc<OnceCalls>) -> ServerEndpoint {
     let router = Router::new().service(deeds.clone()).expect("no duplicates");
     let limits = Limits::default();
-    let (endpoint, _link) =
-        ServerEndpoint::new(Arc::new(router), Arc::clone(once), peer.clone(), &limits);
-    tokio::spawn(Driver::new(near, endpoint, &limits));
+    ServerEndpoint::new(Arc::new(router), Arc::clone(once), peer.clone(), &limits).0
+}
+
+fn far_end_of(endpoint: ServerEndpoint) -> DuplexStream {
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    tokio::spawn(Driver::new(near, endpoint, &Limits::default()));
     far
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_opens_no_incarnation_and_calls_nothing_at_most_once() {
+    let peer = Peer::danger_assume(
+        key().verifying_key(),
+        ChannelBinding::from_bytes([0; 32]),
+        Origin::Memory,
+        Transport::Memory,
+        Arc::new(()),
+    );
+    let (deeds, once) = (Deeds::new(), OnceCalls::new());
+    let mut guest = far_end_of(endpoint(&peer, &deeds, &once).for_guest());
+    let mut known = far_end(&peer, &deeds, &once);
+    send(&mut known, 0, OnceId::open(INCARNATION), 0).await;
+    assert_eq!(reply(&mut known).await, (0, Vec::new()));
+    for (method, id) in [(0, OnceId::open([9; 16])), (ACT, id(1))] {
+        send(&mut guest, method, id, 1_000).await;
+        let (code, failure) = reply(&mut guest).await;
+        let status = decode_failure(code, &failure).expect("a failure");
+        assert_eq!(status.code(), Code::PermissionDenied);
+        assert_eq!(status.execution(), Execution::NotStarted);
+    }
+    assert_eq!(deeds.started(), 0);
 }
 
 async fn send(far: &mut DuplexStream, method: u64, once: OnceId, timeout_ms: u32) {
