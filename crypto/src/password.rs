@@ -47,6 +47,9 @@ use crate::secret::{SecretArray, scrubbed_below};
 /// Longest password taken, in bytes.
 pub const PASSWORD_LENGTH_MAX: usize = 1024;
 
+/// Longest output of [`recompute`], in bytes.
+pub const RECOMPUTED_LENGTH_MAX: usize = 64;
+
 const SALT_LENGTH: usize = 16;
 const HASH_LENGTH: usize = 32;
 
@@ -151,6 +154,42 @@ pub fn stretch_within(
     argon2id(password, salt, cost, limits, arena)
 }
 
+/// Argon2id version 19 of a password as another program computed it once: into an
+/// `output` of 16 to [`RECOMPUTED_LENGTH_MAX`] bytes, under a salt of 8 to 48 bytes. The
+/// length of the output is an input of the function (RFC 9106, section 3.2): a shorter
+/// one is not the beginning of a longer one.
+///
+/// # Errors
+/// [`PasswordError::Malformed`] for salts and outputs of other lengths, else as
+/// [`stretch`].
+///
+/// ```
+/// use sealmoot_crypto::password::{Arena, Cost, Limits, recompute};
+/// # let cost = Cost { memory_kib: 8, passes: 1, lanes: 1 };
+/// let (mut short, mut long) = ([0; 16], [0; 32]);
+/// let (limits, arena) = (&Limits::DEFAULT, &mut Arena::default());
+/// recompute(b"correct horse", b"somesalt", cost, limits, arena, &mut short)?;
+/// recompute(b"correct horse", b"somesalt", cost, limits, arena, &mut long)?;
+/// assert_ne!(short, long[..16]);
+/// # Ok::<(), sealmoot_crypto::password::PasswordError>(())
+/// ```
+pub fn recompute(
+    password: &[u8],
+    salt: &[u8],
+    cost: Cost,
+    limits: &Limits,
+    arena: &mut Arena,
+    output: &mut [u8],
+) -> Result<(), PasswordError> {
+    if !(8..=48).contains(&salt.len()) {
+        return Err(PhcFault::Salt.into());
+    }
+    if !(16..=RECOMPUTED_LENGTH_MAX).contains(&output.len()) {
+        return Err(PhcFault::Hash.into());
+    }
+    argon2id_into(password, salt, cost, limits, arena, output)
+}
+
 /// Argon2id for salts of any length that a [`PasswordRecord`] may have.
 fn argon2id(
     password: &[u8],
@@ -159,23 +198,36 @@ fn argon2id(
     limits: &Limits,
     arena: &mut Arena,
 ) -> Result<SecretArray<HASH_LENGTH>, PasswordError> {
+    let mut hash = SecretArray::zeros();
+    argon2id_into(password, salt, cost, limits, arena, hash.expose_mut())?;
+    Ok(hash)
+}
+
+fn argon2id_into(
+    password: &[u8],
+    salt: &[u8],
+    cost: Cost,
+    limits: &Limits,
+    arena: &mut Arena,
+    output: &mut [u8],
+) -> Result<(), PasswordError> {
     if password.len() > PASSWORD_LENGTH_MAX {
         return Err(PasswordError::TooLong);
     }
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, cost.params(limits)?);
+    let params = cost.params(limits, output.len())?;
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     let blocks = arena.blocks(argon2.params().block_count())?;
-    let mut hash = SecretArray::zeros();
     // Argon2 keeps whole blocks of its memory in variables.
     scrubbed_below::<32, _>(|| {
         argon2
-            .hash_password_into_with_memory(password, salt, hash.expose_mut(), &mut *blocks)
+            .hash_password_into_with_memory(password, salt, output, &mut *blocks)
             .expect("lengths, parameters and memory were checked above");
     });
     // What is left in the memory would let a guess be tested by two hashes of a few
     // blocks: the first block depends on nothing but the password and public values,
     // and the passes over it can be undone.
     blocks.iter_mut().zeroize();
-    Ok(hash)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -520,6 +520,26 @@ impl fmt::Debug for KeyId {
     }
 }
 
+/// The bytes over which [`SigningKey::sign`] makes its signature, for a key that is
+/// held elsewhere: in an ssh-agent or a hardware token, which computes plain Ed25519.
+///
+/// # Panics
+/// When `domain` is longer than 255 bytes, which only a change of the code
+/// can cause.
+///
+/// ```
+/// use sealmoot_crypto::signature::{SigningKey, to_be_signed};
+/// let key = SigningKey::generate()?;
+/// let bytes = to_be_signed("vote", b"yes");
+/// assert!(bytes.starts_with(b"sealmoot/v1/signature") && bytes.ends_with(b"yes"));
+/// assert_ne!(bytes, to_be_signed("petition", b"yes"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn to_be_signed(domain: &'static str, message: &[u8]) -> Vec<u8> {
+    framed(domain, message)
+}
+
 fn framed(domain: &'static str, message: &[u8]) -> Vec<u8> {
     const TAG: &[u8] = b"sealmoot/v1/signature";
     let length = u8::try_from(domain.len()).expect("domains are short literals");

@@ -235,7 +235,7 @@ where
     /// The library's state, of which a copy is made for each message, has room that it
     /// never initialised, and in which pieces of a padded key can stand.
     fn tag<const N: usize>(&self, parts: &[&[u8]]) -> [u8; N] {
-        scrubbed_below::<1, _>(|| self.tag_unscrubbed(parts))
+        scrubbed_below::<2, _>(|| self.tag_unscrubbed(parts))
     }
 
     fn tag_unscrubbed<const N: usize>(&self, parts: &[&[u8]]) -> [u8; N] {

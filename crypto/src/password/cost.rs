@@ -138,12 +138,21 @@ impl Cost {
         Ok(cost)
     }
 
-    pub(super) fn params(self, limits: &Limits) -> Result<Params, PasswordError> {
+    pub(super) fn params(
+        self,
+        limits: &Limits,
+        output_length: usize,
+    ) -> Result<Params, PasswordError> {
         if !limits.admits(self) {
             return Err(PasswordError::TooCostly);
         }
-        Params::new(self.memory_kib, self.passes, self.lanes, Some(32))
-            .map_err(|_| PasswordError::InvalidCost)
+        Params::new(
+            self.memory_kib,
+            self.passes,
+            self.lanes,
+            Some(output_length),
+        )
+        .map_err(|_| PasswordError::InvalidCost)
     }
 }
 

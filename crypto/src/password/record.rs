@@ -120,7 +120,7 @@ impl PasswordRecord {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn of_nobody(cost: Cost) -> Result<Self, PasswordError> {
-        cost.params(&Limits::OWN)?;
+        cost.params(&Limits::OWN, HASH_LENGTH)?;
         let salt: [u8; SALT_LENGTH] = random::array()?;
         Ok(Self::new(cost, &salt, random::array()?))
     }
@@ -238,7 +238,7 @@ impl PasswordRecord {
         if !Limits::OWN.admits(cost) {
             return Err(PasswordError::TooCostly);
         }
-        cost.params(limits)?;
+        cost.params(limits, HASH_LENGTH)?;
         let salt = Salt::from_b64(salt).map_err(|_| PhcFault::Salt)?;
         let hash = Output::decode(hash)
             .ok()
