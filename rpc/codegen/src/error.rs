@@ -1,9 +1,18 @@
 //! Why nothing was generated.
 
+use std::fmt;
 use std::io;
+use std::path::PathBuf;
+
+use crate::builder::EARLIER_MAX;
+use crate::evolution::Incompatibility;
+
+pub use crate::strict::NotDeterministic;
 
 /// Why nothing was generated.
-#[derive(Debug, thiserror::Error)]
+///
+/// Its `Debug` is its text: a build script that returns it shows it by that.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file is missing or is not a valid schema.
@@ -54,6 +63,38 @@ pub enum Error {
         /// As `package.Service/Method`.
         method: String,
     },
+    /// The present schema does not get along with a former one.
+    #[error("{earlier} and the present schema do not get along: {change}")]
+    Incompatible {
+        /// The file of the former schema.
+        earlier: PathBuf,
+        /// What changed.
+        #[source]
+        change: Incompatibility,
+    },
+    /// What was named as a former schema has no service.
+    #[error("{file} has no service that could have an earlier version")]
+    EarlierWithoutService {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A service has more former versions than programs tell each other.
+    #[error("{service} has more than {EARLIER_MAX} earlier versions: drop the oldest")]
+    TooManyEarlier {
+        /// Its full name.
+        service: String,
+    },
+    /// A message of it has more than one encoding, or one that other languages
+    /// would not write.
+    #[error("{method} cannot be `strict`: {message} {why}")]
+    Strict {
+        /// As `package.Service/Method`.
+        method: String,
+        /// The message that is at fault, by its full name.
+        message: String,
+        /// Why.
+        why: NotDeterministic,
+    },
     /// The code could not be made or written.
     #[error("cannot generate code: {0}")]
     Generate(#[source] io::Error),
@@ -83,8 +124,14 @@ pub enum Error {
     #[error("cannot write {path}: {source}")]
     Write {
         /// The file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// Why.
         source: io::Error,
     },
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
 }

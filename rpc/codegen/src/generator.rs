@@ -3,32 +3,78 @@
 //! Paths are absolute (`::sealmoot_rpc`, `::core`), so that no message of the
 //! schema can shadow them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use prost_build::{Comments, Method, Service, ServiceGenerator};
 
-use crate::guard::Guard;
+use crate::descriptors;
+use crate::guard::{Guard, Guards};
 use crate::method::method_number;
 
 /// Writes a trait, a server, a client and the method numbers per service.
 pub(crate) struct Generator {
-    guards: HashMap<String, Guard>,
+    guards: Guards,
+    prints: HashMap<String, Prints>,
+    strict: HashSet<String>,
+}
+
+/// The fingerprints of a service.
+#[derive(Clone, Debug)]
+pub(crate) struct Prints {
+    pub(crate) present: [u8; 32],
+    pub(crate) earlier: Vec<[u8; 32]>,
 }
 
 impl Generator {
-    /// With what the options of methods say, by path.
-    pub(crate) fn new(guards: HashMap<String, Guard>) -> Self {
-        Self { guards }
+    /// With what the options of methods say, the fingerprints of all services by
+    /// full name, and the methods that are strict, by path.
+    pub(crate) fn new(
+        guards: Guards,
+        prints: HashMap<String, Prints>,
+        strict: HashSet<String>,
+    ) -> Self {
+        Self {
+            guards,
+            prints,
+            strict,
+        }
     }
+
+    /// How the messages of a method are read.
+    fn reading(&self, service: &Service, method: &Method) -> Reading {
+        if self.strict.contains(&method_path(service, method)) {
+            Reading {
+                suffix: "_strict",
+                constructor: "strict",
+            }
+        } else {
+            Reading {
+                suffix: "",
+                constructor: "new",
+            }
+        }
+    }
+}
+
+/// Parts of the names of what reads messages.
+#[derive(Clone, Copy)]
+struct Reading {
+    /// Of the functions that decode one.
+    suffix: &'static str,
+    /// Of the types that take a stream of them.
+    constructor: &'static str,
 }
 
 impl ServiceGenerator for Generator {
     fn generate(&mut self, service: Service, buffer: &mut String) {
         let written = write_trait(&service, buffer)
-            .and_then(|()| write_server(&service, buffer))
-            .and_then(|()| write_client(&service, &self.guards, buffer))
-            .and_then(|()| write_numbers(&service, buffer));
+            .and_then(|()| write_server(&service, self, buffer))
+            .and_then(|()| write_client(&service, self, buffer))
+            .and_then(|()| {
+                let prints = &self.prints[&path_of(&service)];
+                write_numbers(&service, &self.guards, prints, buffer)
+            });
         written.expect("writing to a string cannot fail");
     }
 }
@@ -44,6 +90,13 @@ fn write_trait(service: &Service, out: &mut String) -> std::fmt::Result {
         out,
         "pub trait {}: ::core::marker::Send + ::core::marker::Sync + 'static {{",
         service.name
+    )?;
+    writeln!(
+        out,
+        "    /// Told once when a server that runs this begins to drain: calls that end by
+    /// nobody's asking are to end now, or they hold the server up.
+    fn draining(&self) {{}}
+"
     )?;
     for method in &service.methods {
         write_docs(
@@ -79,7 +132,7 @@ fn write_trait(service: &Service, out: &mut String) -> std::fmt::Result {
     writeln!(out, "}}\n")
 }
 
-fn write_server(service: &Service, out: &mut String) -> std::fmt::Result {
+fn write_server(service: &Service, generator: &Generator, out: &mut String) -> std::fmt::Result {
     let name = &service.name;
     let numbers = numbers_module(service);
     write!(
@@ -112,11 +165,21 @@ impl<S: {name}> ::sealmoot_rpc::Service for {name}Server<S> {{
     fn methods(&self) -> &[u64] {{
         &{numbers}::ALL
     }}
+
+    fn draining(&self) {{
+        {name}::draining(&*self.inner);
+    }}
+
+    fn descriptor(
+        &self,
+    ) -> ::core::option::Option<&'static ::sealmoot_rpc::ServiceDescriptor> {{
+        ::core::option::Option::Some(&{numbers}::SERVICE)
+    }}
 "
     )?;
     write_kinds(service, &numbers, out)?;
     for entry in ENTRIES {
-        write_entry(service, &numbers, &entry, out)?;
+        write_entry(service, generator, &numbers, &entry, out)?;
     }
     writeln!(out, "}}\n")
 }
@@ -158,6 +221,16 @@ impl Entry {
     }
 }
 
+/// The kind, as `sealmoot_rpc::MethodKind` calls it.
+fn kind_of(method: &Method) -> &'static str {
+    match (method.client_streaming, method.server_streaming) {
+        (false, false) => "Unary",
+        (true, false) => "ClientStream",
+        (false, true) => "ServerStream",
+        (true, true) => "Bidirectional",
+    }
+}
+
 /// Which methods are not unary; nothing where all are.
 fn write_kinds(service: &Service, numbers: &str, out: &mut String) -> std::fmt::Result {
     if service.methods.iter().all(|method| ENTRIES[0].has(method)) {
@@ -170,16 +243,14 @@ fn write_kinds(service: &Service, numbers: &str, out: &mut String) -> std::fmt::
         match method {{"
     )?;
     for method in &service.methods {
-        let kind = match (method.client_streaming, method.server_streaming) {
-            (false, false) => continue,
-            (true, false) => "ClientStream",
-            (false, true) => "ServerStream",
-            (true, true) => "Bidirectional",
-        };
+        if ENTRIES[0].has(method) {
+            continue;
+        }
         writeln!(
             out,
             "            {numbers}::{constant} => ::sealmoot_rpc::MethodKind::{kind},",
             constant = constant_of(method),
+            kind = kind_of(method),
         )?;
     }
     writeln!(
@@ -194,6 +265,7 @@ fn write_kinds(service: &Service, numbers: &str, out: &mut String) -> std::fmt::
 /// one without methods is left out where the trait has one.
 fn write_entry(
     service: &Service,
+    generator: &Generator,
     numbers: &str,
     entry: &Entry,
     out: &mut String,
@@ -204,8 +276,12 @@ fn write_entry(
         .filter(|method| entry.has(method))
         .collect();
     let is_unary = !entry.client_streaming && !entry.server_streaming;
-    if methods.is_empty() && !is_unary {
-        return Ok(());
+    if methods.is_empty() {
+        return if is_unary {
+            write_no_unary(out)
+        } else {
+            Ok(())
+        };
     }
     let (parameter, parameter_type) = if entry.client_streaming {
         ("requests", "::sealmoot_rpc::RawRequests")
@@ -234,7 +310,8 @@ fn write_entry(
         entry_name = entry.name,
     )?;
     for method in methods {
-        write_arm(method, numbers, refuse, out)?;
+        let reading = generator.reading(service, method);
+        write_arm(method, reading, numbers, refuse, out)?;
     }
     let replies = if entry.server_streaming {
         ", replies"
@@ -254,8 +331,34 @@ fn write_entry(
     )
 }
 
+/// The entry point that the trait demands, of a service of streams alone.
+fn write_no_unary(out: &mut String) -> std::fmt::Result {
+    writeln!(
+        out,
+        "
+    fn call(
+        &self,
+        context: ::sealmoot_rpc::CallContext,
+        method: u64,
+        body: ::sealmoot_rpc::bytes::Bytes,
+    ) -> ::sealmoot_rpc::ReplyFuture {{
+        let _ = (context, body);
+        ::sealmoot_rpc::generated::refuse(
+            ::sealmoot_rpc::generated::unknown_method(method),
+        )
+    }}"
+    )
+}
+
 /// How one method is started.
-fn write_arm(method: &Method, numbers: &str, refuse: &str, out: &mut String) -> std::fmt::Result {
+fn write_arm(
+    method: &Method,
+    reading: Reading,
+    numbers: &str,
+    refuse: &str,
+    out: &mut String,
+) -> std::fmt::Result {
+    let (suffix, constructor) = (reading.suffix, reading.constructor);
     let (name, constant) = (&method.name, constant_of(method));
     let (input, output) = (&method.input_type, &method.output_type);
     let request = if method.client_streaming {
@@ -282,7 +385,7 @@ fn write_arm(method: &Method, numbers: &str, refuse: &str, out: &mut String) -> 
             "            {numbers}::{constant} => {{
                 let inner = ::std::sync::Arc::clone(&self.inner);
                 ::std::boxed::Box::pin(async move {{
-                    let requests = ::sealmoot_rpc::Requests::<{input}>::new(requests);
+                    let requests = ::sealmoot_rpc::Requests::<{input}>::{constructor}(requests);
                     {finish}
                 }})
             }}"
@@ -291,7 +394,7 @@ fn write_arm(method: &Method, numbers: &str, refuse: &str, out: &mut String) -> 
     writeln!(
         out,
         "            {numbers}::{constant} => {{
-                match ::sealmoot_rpc::generated::decode_request::<{input}>(body) {{
+                match ::sealmoot_rpc::generated::decode_request{suffix}::<{input}>(body) {{
                     ::core::result::Result::Ok(request) => {{
                         let inner = ::std::sync::Arc::clone(&self.inner);
                         ::std::boxed::Box::pin(async move {{
@@ -306,11 +409,7 @@ fn write_arm(method: &Method, numbers: &str, refuse: &str, out: &mut String) -> 
     )
 }
 
-fn write_client(
-    service: &Service,
-    guards: &HashMap<String, Guard>,
-    out: &mut String,
-) -> std::fmt::Result {
+fn write_client(service: &Service, generator: &Generator, out: &mut String) -> std::fmt::Result {
     let name = &service.name;
     let numbers = numbers_module(service);
     writeln!(
@@ -341,8 +440,9 @@ impl<C: ::sealmoot_rpc::Caller> {name}Client<C> {{
             let path = method_path(service, method);
             let otherwise = format!("Calls `{path}`.");
             write_docs(&method.comments, 1, &otherwise, out);
-            let guard = guards.get(&path).copied().unwrap_or_default();
-            write_client_method(method, &numbers, guard, form, out)?;
+            let guard = generator.guards.at(&path);
+            let reading = generator.reading(service, method);
+            write_client_method(method, &numbers, guard, reading, form, out)?;
         }
     }
     writeln!(out, "}}\n")
@@ -359,9 +459,11 @@ fn write_client_method(
     method: &Method,
     numbers: &str,
     guard: Guard,
+    reading: Reading,
     form: Form,
     out: &mut String,
 ) -> std::fmt::Result {
+    let (suffix, constructor) = (reading.suffix, reading.constructor);
     let (input, output) = (&method.input_type, &method.output_type);
     let constant = constant_of(method);
     let name = match form {
@@ -404,7 +506,7 @@ fn write_client_method(
             {options},
         )
         .await?;
-        ::sealmoot_rpc::generated::decode_reply(reply)
+        ::sealmoot_rpc::generated::decode_reply{suffix}(reply)
     }}"
         );
     }
@@ -417,10 +519,11 @@ fn write_client_method(
             format!("(\n            {sink},\n            {stream},\n        )"),
             format!(
                 "let (requests, replies) =
-            ::sealmoot_rpc::Caller::bidirectional(&self.caller, {numbers}::{constant}, {options})?;
+            ::sealmoot_rpc::Caller::bidirectional(&self.caller, {numbers}::{constant}, {options})
+                .await?;
         ::core::result::Result::Ok((
             ::sealmoot_rpc::RequestSink::new(requests),
-            ::sealmoot_rpc::ReplyStream::new(replies),
+            ::sealmoot_rpc::ReplyStream::{constructor}(replies),
         ))"
             ),
         ),
@@ -429,10 +532,11 @@ fn write_client_method(
             format!("(\n            {sink},\n            {pending},\n        )"),
             format!(
                 "let (requests, reply) =
-            ::sealmoot_rpc::Caller::client_stream(&self.caller, {numbers}::{constant}, {options})?;
+            ::sealmoot_rpc::Caller::client_stream(&self.caller, {numbers}::{constant}, {options})
+                .await?;
         ::core::result::Result::Ok((
             ::sealmoot_rpc::RequestSink::new(requests),
-            ::sealmoot_rpc::PendingReply::new(reply),
+            ::sealmoot_rpc::PendingReply::{constructor}(reply),
         ))"
             ),
         ),
@@ -446,20 +550,22 @@ fn write_client_method(
             {numbers}::{constant},
             body,
             {options},
-        )?;
-        ::core::result::Result::Ok(::sealmoot_rpc::ReplyStream::new(replies))"
+        )
+        .await?;
+        ::core::result::Result::Ok(::sealmoot_rpc::ReplyStream::{constructor}(replies))"
             ),
         ),
     };
     writeln!(
         out,
         "    ///
-    /// Returns at once; nothing has been sent yet.
+    /// Done as soon as there is something to call over; nothing has been sent
+    /// yet then.
     ///
     /// # Errors
     ///
-    /// No such call can be made now. Later failures come out of the streams.
-    pub fn {name}(
+    /// Nothing was sent. Later failures come out of the streams.
+    pub async fn {name}(
         &self,{request}
         {parameter},
     ) -> ::core::result::Result<
@@ -476,7 +582,12 @@ pub(crate) fn with_name(name: &str) -> String {
     format!("{}_with", name.trim_start_matches("r#"))
 }
 
-fn write_numbers(service: &Service, out: &mut String) -> std::fmt::Result {
+fn write_numbers(
+    service: &Service,
+    guards: &Guards,
+    prints: &Prints,
+    out: &mut String,
+) -> std::fmt::Result {
     writeln!(
         out,
         "/// The methods of `{}` on the wire.\npub mod {} {{",
@@ -495,10 +606,73 @@ fn write_numbers(service: &Service, out: &mut String) -> std::fmt::Result {
     let all: Vec<String> = service.methods.iter().map(constant_of).collect();
     writeln!(
         out,
-        "    /// Every method of the service.\n    pub const ALL: [u64; {}] = [{}];\n}}\n",
+        "    /// Every method of the service.\n    pub const ALL: [u64; {}] = [{}];",
         all.len(),
         all.join(", ")
+    )?;
+    write_descriptor(service, guards, prints, out)?;
+    writeln!(out, "}}\n")
+}
+
+fn write_descriptor(
+    service: &Service,
+    guards: &Guards,
+    prints: &Prints,
+    out: &mut String,
+) -> std::fmt::Result {
+    let earlier = prints.earlier.iter().map(|earlier| {
+        let fingerprint = fingerprint_expression(earlier, 3);
+        format!("\n            {fingerprint},")
+    });
+    let mut earlier: String = earlier.collect();
+    if !earlier.is_empty() {
+        earlier.push_str("\n        ");
+    }
+    writeln!(
+        out,
+        "    /// What the service is.
+    pub static SERVICE: ::sealmoot_rpc::ServiceDescriptor = ::sealmoot_rpc::ServiceDescriptor {{
+        name: \"{path}\",
+        fingerprint: {fingerprint},
+        earlier: &[{earlier}],
+        methods: &[",
+        path = path_of(service),
+        fingerprint = fingerprint_expression(&prints.present, 2),
+    )?;
+    for method in &service.methods {
+        writeln!(
+            out,
+            "            ::sealmoot_rpc::MethodDescriptor {{
+                name: \"{name}\",
+                number: {constant},
+                kind: ::sealmoot_rpc::MethodKind::{kind},
+                guard: {guard},
+            }},",
+            name = method.proto_name,
+            constant = constant_of(method),
+            kind = kind_of(method),
+            guard = guards.at(&method_path(service, method)).expression(),
+        )?;
+    }
+    writeln!(
+        out,
+        "        ],
+        file_descriptors: ::core::include_bytes!(\"{file}\"),
+    }};",
+        file = descriptors::file_name(&service.package),
     )
+}
+
+/// Four lines of eight bytes.
+fn fingerprint_expression(fingerprint: &[u8; 32], indent_level: usize) -> String {
+    let indent = "    ".repeat(indent_level);
+    let mut text = "::sealmoot_rpc::binding::Fingerprint::from_bytes([".to_owned();
+    for bytes in fingerprint.chunks(8) {
+        let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:#04x}")).collect();
+        text.push_str(&format!("\n{indent}    {},", bytes.join(", ")));
+    }
+    text.push_str(&format!("\n{indent}])"));
+    text
 }
 
 /// The schema's comment, or a line of ours where it has none.
@@ -527,9 +701,9 @@ fn method_path(service: &Service, method: &Method) -> String {
 
 fn constant_of(method: &Method) -> String {
     let name = method.name.trim_start_matches("r#").to_uppercase();
-    // A method of that name must not collide with the list of all.
-    if name == "ALL" {
-        "ALL_".to_owned()
+    // A method of that name must not collide with what stands beside the numbers.
+    if name == "ALL" || name == "SERVICE" {
+        format!("{name}_")
     } else {
         name
     }

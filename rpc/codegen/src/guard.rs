@@ -28,21 +28,52 @@ impl Guard {
         };
         format!("::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::{level})")
     }
+
+    /// The name of it in `sealmoot_rpc.Guard` of the Python package.
+    pub(crate) fn python_name(self) -> &'static str {
+        match self {
+            Self::Unknown => "UNKNOWN",
+            Self::NoSideEffects => "NO_SIDE_EFFECTS",
+            Self::Idempotent => "IDEMPOTENT",
+            Self::Once => "ONCE",
+        }
+    }
 }
 
 /// Of every method whose options say something, by `package.Service/Method`.
-pub(crate) fn guards(pool: &DescriptorPool) -> Result<HashMap<String, Guard>, Error> {
-    let mut guards = HashMap::new();
-    for service in pool.services() {
-        for method in service.methods() {
-            let path = format!("{}/{}", service.full_name(), method.name());
-            let guard = guard(pool, &method, &path)?;
-            if guard != Guard::Unknown {
-                guards.insert(path, guard);
+#[derive(Debug, Default)]
+pub(crate) struct Guards(HashMap<String, Guard>);
+
+impl Guards {
+    /// Of the methods of all services of `pool`.
+    pub(crate) fn of_all(pool: &DescriptorPool) -> Result<Self, Error> {
+        let mut guards = HashMap::new();
+        for service in pool.services() {
+            for method in service.methods() {
+                let path = path_of(&method);
+                let guard = guard(pool, &method, &path)?;
+                if guard != Guard::Unknown {
+                    guards.insert(path, guard);
+                }
             }
         }
+        Ok(Self(guards))
     }
-    Ok(guards)
+
+    /// Of a method.
+    pub(crate) fn of(&self, method: &MethodDescriptor) -> Guard {
+        self.at(&path_of(method))
+    }
+
+    /// Of the method with this path.
+    pub(crate) fn at(&self, path: &str) -> Guard {
+        self.0.get(path).copied().unwrap_or_default()
+    }
+}
+
+/// As `package.Service/Method`.
+pub(crate) fn path_of(method: &MethodDescriptor) -> String {
+    format!("{}/{}", method.parent_service().full_name(), method.name())
 }
 
 fn guard(pool: &DescriptorPool, method: &MethodDescriptor, path: &str) -> Result<Guard, Error> {

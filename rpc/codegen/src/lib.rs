@@ -8,7 +8,10 @@
 //! | `trait Store` | what a server implements, one method per rpc |
 //! | `StoreServer<S>` | makes an `S: Store` a `sealmoot_rpc::Service` |
 //! | `StoreClient<C>` | calls over a `sealmoot_rpc::Caller`: by default a `Connection`, or `Retrying` |
-//! | `mod store_methods` | the number of each method on the wire |
+//! | `mod store_methods` | the number of each method on the wire, and what the service is: `SERVICE` |
+//!
+//! and `<package>.descriptors.bin`, the schema itself, which a server shows to those
+//! who ask (`sealmoot_rpc::reflection`).
 //!
 //! ```no_run
 //! // build.rs
@@ -17,7 +20,8 @@
 //! }
 //! ```
 //!
-//! and in the crate, which depends on `prost` and `bytes` itself:
+//! and in the crate, which depends on `prost` itself, in the version that
+//! `sealmoot-rpc` has (0.14):
 //!
 //! ```ignore
 //! /// Messages and stubs of `store.v1`.
@@ -59,33 +63,54 @@
 //! server remembers which calls have run. A method has one of them, and one with a
 //! stream only the first. The imported file comes with this crate.
 //!
+//! A third one, `option (sealmoot.rpc.strict) = true`, has both sides take a
+//! method's messages in their deterministic encoding alone. Each message that has
+//! one is marked `sealmoot_rpc::Deterministic`: without a map in it or in what it
+//! holds, and without a oneof whose numbers enclose those of other fields, which
+//! prost would not write by ascending number. So a crate with messages needs
+//! `sealmoot-rpc`, with or without services.
+//!
+//! A schema may change while programs of its former versions run. [`Builder`] is
+//! given those versions, refuses changes with which they would misunderstand each
+//! other, and writes their fingerprints into the code: so programs of all of them
+//! find each other by name and know what they can talk about.
+//!
 //! It refuses services without a package, and names or numbers that collide.
 
+mod builder;
+mod descriptors;
 mod error;
+mod evolution;
+mod fingerprint;
 mod generator;
 mod guard;
 mod method;
 mod options;
 pub mod python;
+mod strict;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use prost_types::FileDescriptorSet;
 use protox::Compiler;
 use protox::file::{ChainFileResolver, GoogleFileResolver, IncludeFileResolver};
 
-pub use error::Error;
+pub use builder::{Builder, EARLIER_MAX};
+pub use error::{Error, NotDeterministic};
+pub use evolution::{FieldPlace, Incompatibility};
 pub use method::method_number;
 
 /// What options extend.
 const DESCRIPTOR_FILE_NAME: &str = "google/protobuf/descriptor.proto";
 
 /// Methods that the generated client could not have, and its own functions.
-const RESERVED_METHODS: [(&str, &str); 4] = [
+const RESERVED_METHODS: [(&str, &str); 6] = [
     ("New", "new"),
     ("new", "new"),
     ("Caller", "caller"),
     ("caller", "caller"),
+    ("Draining", "draining"),
+    ("draining", "draining"),
 ];
 
 /// Generates into `OUT_DIR` and tells cargo which files to watch.
@@ -96,11 +121,7 @@ const RESERVED_METHODS: [(&str, &str); 4] = [
 ///
 /// [`Error`]; its text names the file, and the place when there is one.
 pub fn compile(protos: &[impl AsRef<Path>], includes: &[impl AsRef<Path>]) -> Result<(), Error> {
-    let out_dir = std::env::var_os("OUT_DIR").ok_or(Error::OutsideBuildScript)?;
-    for path in compile_into(protos, includes, Path::new(&out_dir))? {
-        println!("cargo:rerun-if-changed={}", path.display());
-    }
-    Ok(())
+    Builder::new(protos, includes).compile()
 }
 
 /// Generates into a directory, and returns the files that were read.
@@ -112,36 +133,8 @@ pub fn compile_into(
     protos: &[impl AsRef<Path>],
     includes: &[impl AsRef<Path>],
     out_dir: &Path,
-) -> Result<Vec<std::path::PathBuf>, Error> {
-    let compiler = compiled(protos, includes)?;
-    let guards = guard::guards(&compiler.descriptor_pool())?;
-    let mut descriptors = compiler.file_descriptor_set();
-    check(&descriptors)?;
-    // It declares an option and no message, and descriptors are no part of the
-    // schema either unless it says so itself.
-    descriptors
-        .file
-        .retain(|file| file.name() != options::FILE_NAME);
-    let is_used = |name: &str| {
-        let mut imports = descriptors.file.iter().flat_map(|file| &file.dependency);
-        imports.any(|import| import == name)
-    };
-    if !is_used(DESCRIPTOR_FILE_NAME) {
-        descriptors
-            .file
-            .retain(|file| file.name() != DESCRIPTOR_FILE_NAME);
-    }
-    prost_build::Config::new()
-        .bytes(["."])
-        // Fields without a comment in the schema are the schema's business.
-        .type_attribute(".", "#[allow(missing_docs, clippy::all)]")
-        .service_generator(Box::new(generator::Generator::new(guards)))
-        .out_dir(out_dir)
-        .compile_fds(descriptors)
-        .map_err(Error::Generate)?;
-    // Files that come with the compiler have no path.
-    let read = compiler.files().filter_map(|file| file.path());
-    Ok(read.map(Path::to_path_buf).collect())
+) -> Result<Vec<PathBuf>, Error> {
+    Builder::new(protos, includes).compile_into(out_dir)
 }
 
 /// The schema with its imports. Files of ours are found wherever it looks.

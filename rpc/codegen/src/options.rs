@@ -9,6 +9,9 @@ pub(crate) const FILE_NAME: &str = "sealmoot/rpc/options.proto";
 /// The option's full name.
 pub(crate) const AT_MOST_ONCE: &str = "sealmoot.rpc.at_most_once";
 
+/// The same.
+pub(crate) const STRICT: &str = "sealmoot.rpc.strict";
+
 const SOURCE: &str = include_str!("../../proto/sealmoot/rpc/options.proto");
 
 /// Finds the file wherever the schema is.

@@ -6,11 +6,15 @@
 //! | Module | Holds |
 //! |---|---|
 //! | `a/b_pb2.py` | the messages, which `google.protobuf` builds from the descriptor |
-//! | `a/b_rpc.py` | for each service `Store` the classes `StoreClient`, for asyncio, and `StoreBlockingClient` |
+//! | `a/b_rpc.py` | for each service `Store` the classes `StoreClient`, for asyncio, and `StoreBlockingClient`, with the service's name as `SERVICE` and the fingerprint of its schema as `FINGERPRINT` |
 //!
 //! Imported files are generated too, except those under `google/protobuf/`,
 //! which the runtime brings along. Modules import each other from the top, as
 //! those of `protoc` do: the directory written to belongs on Python's path.
+//!
+//! Each unary call says by which guard it may be sent again (`idempotency_level` or
+//! `at_most_once` of its method): a `Connection` sends it once all the same, a
+//! `Retrying` goes by it.
 //!
 //! Beside what the Rust generator refuses it refuses file names that Python
 //! cannot import and methods that differ in Rust but not in `snake_case`.
@@ -27,7 +31,7 @@ use protox::prost_reflect::FileDescriptor;
 
 use crate::compiled;
 use crate::error::Error;
-use crate::guard::guards;
+use crate::guard::Guards;
 use crate::method::method_number;
 use names::{function_name, module_path};
 
@@ -51,7 +55,7 @@ pub fn generate(
     out_dir: &Path,
 ) -> Result<Vec<PathBuf>, Error> {
     let compiler = compiled(protos, includes)?;
-    guards(&compiler.descriptor_pool())?;
+    let guards = Guards::of_all(&compiler.descriptor_pool())?;
     let mut modules = Vec::new();
     for file in compiler.descriptor_pool().files() {
         if file.name().starts_with(RUNTIME_DIRECTORY) {
@@ -61,7 +65,7 @@ pub fn generate(
         let stem = module_path(&file)?.replace('.', "/");
         modules.push((format!("{stem}_pb2.py"), messages::module(&file)?));
         if file.services().len() > 0 {
-            modules.push((format!("{stem}_rpc.py"), services::module(&file)?));
+            modules.push((format!("{stem}_rpc.py"), services::module(&file, &guards)?));
         }
     }
     let mut written = Vec::new();

@@ -13,6 +13,7 @@ const SCHEMA: &str = r#"
 syntax = "proto3";
 package store.v1;
 import "google/protobuf/empty.proto";
+import "sealmoot/rpc/options.proto";
 import "deep/key-parts.proto";
 
 // Keeps "values".
@@ -21,6 +22,13 @@ import "deep/key-parts.proto";
 service Store {
   // Puts one.
   rpc Put(Entry) returns (google.protobuf.Empty); // Behind it.
+  rpc Get(deep.v1.Key) returns (Entry) { option idempotency_level = NO_SIDE_EFFECTS; }
+  rpc Forget(deep.v1.Key) returns (google.protobuf.Empty) {
+    option idempotency_level = IDEMPOTENT;
+  }
+  rpc Append(Entry) returns (google.protobuf.Empty) {
+    option (sealmoot.rpc.at_most_once) = true;
+  }
   rpc PutAll(stream Entry) returns (google.protobuf.Empty);
   rpc Import(google.protobuf.Empty) returns (stream Entry.Part);
   rpc Exchange(stream Entry) returns (stream deep.v1.Key);
@@ -79,7 +87,12 @@ fn the_modules_are_the_golden_ones() {
     let names: Vec<&str> = modules.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(
         names,
-        ["deep/key_parts_pb2.py", "store_pb2.py", "store_rpc.py"],
+        [
+            "sealmoot/rpc/options_pb2.py",
+            "deep/key_parts_pb2.py",
+            "store_pb2.py",
+            "store_rpc.py"
+        ],
         "what comes with the runtime is not generated"
     );
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/python");
@@ -115,6 +128,61 @@ fn the_stubs_say_what_matters() {
         &number,
     ] {
         assert!(stubs.contains(expected), "{expected:?} is missing");
+    }
+}
+
+#[test]
+fn each_unary_call_names_its_guard_and_no_stream_has_one() {
+    let modules = generate("store.proto", SCHEMA).expect("a sound schema");
+    let (_, stubs) = modules.last().expect("the stubs");
+    for (method, guard) in [
+        ("Put", "UNKNOWN"),
+        ("Get", "NO_SIDE_EFFECTS"),
+        ("Forget", "IDEMPOTENT"),
+        ("Append", "ONCE"),
+    ] {
+        let number = method_number(&format!("store.v1.Store/{method}"));
+        let calls: Vec<&str> = stubs
+            .lines()
+            .filter(|line| line.contains(&format!("{number:#018x}")))
+            .collect();
+        assert_eq!(calls.len(), 2, "{method}");
+        for call in calls {
+            assert!(
+                call.contains(&format!(" guard=_rpc.Guard.{guard},")),
+                "{call}"
+            );
+        }
+    }
+    assert_eq!(stubs.matches("guard=").count(), 2 * 4);
+}
+
+/// The fingerprints that the stubs of a schema have.
+fn fingerprints(schema: &str) -> Vec<String> {
+    let modules = generate("schema.proto", schema).expect("a sound schema");
+    let (_, stubs) = modules.last().expect("the stubs");
+    let mut lines = stubs.lines();
+    let mut found = Vec::new();
+    while lines.any(|line| line == "    FINGERPRINT = bytes.fromhex(") {
+        found.push(lines.next().expect("a value").trim().to_owned());
+    }
+    found
+}
+
+#[test]
+fn the_fingerprint_is_that_of_the_schema() {
+    let plain = fingerprints(&service("rpc A(M) returns (M);"));
+    assert_eq!(plain.len(), 2, "both clients have it");
+    assert_eq!(plain[0], plain[1]);
+    assert_eq!(plain[0].len(), 2 + 64, "{}", plain[0]);
+    let commented = fingerprints(&service("// Why.\n rpc A(M) returns (M);"));
+    assert_eq!(commented, plain);
+    for other in [
+        "rpc B(M) returns (M);",
+        "rpc A(stream M) returns (M);",
+        "rpc A(M) returns (M) { option idempotency_level = IDEMPOTENT; }",
+    ] {
+        assert_ne!(fingerprints(&service(other)), plain, "{other}");
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use sealmoot_rpc_codegen::{Error, compile, compile_into};
+use sealmoot_rpc_codegen::{Error, NotDeterministic, compile, compile_into};
 
 fn refusal(schema: &str) -> Error {
     let dir = tempfile::tempdir().expect("a directory");
@@ -72,6 +72,65 @@ fn a_method_with_a_stream_that_is_at_most_once_is_refused() {
     }
 }
 
+fn strictly(messages: &str, request: &str, reply: &str) -> Error {
+    refusal(&format!(
+        "syntax = \"proto3\"; package a.v1; import \"sealmoot/rpc/options.proto\"; \
+         import \"google/protobuf/struct.proto\"; message M {{}} {messages} \
+         service S {{ rpc A({request}) returns (stream {reply}) \
+         {{ option (sealmoot.rpc.strict) = true; }} }}"
+    ))
+}
+
+#[test]
+fn a_strict_method_that_reaches_a_map_is_refused() {
+    let messages = "message Mapped { map<string, M> all = 1; } \
+                    message Outer { Inner inner = 1; } \
+                    message Inner { repeated Mapped mapped = 1; Outer again = 2; }";
+    for (request, reply) in [("Mapped", "M"), ("M", "Mapped"), ("Outer", "M")] {
+        let error = strictly(messages, request, reply);
+        let Error::Strict { message, why, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(message, "a.v1.Mapped");
+        assert_eq!(why, NotDeterministic::Map("all".to_owned()));
+    }
+    let error = strictly("message O { google.protobuf.Struct s = 1; }", "O", "M");
+    assert!(
+        error.to_string().contains("google.protobuf.Struct"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_strict_method_with_a_oneof_around_other_fields_is_refused() {
+    let around = "message O { oneof choice { M a = 1; M c = 3; } M b = 2; }";
+    let error = strictly(around, "O", "M");
+    let is_named = matches!(
+        &error,
+        Error::Strict { why: NotDeterministic::EnclosingOneof { oneof, field }, .. }
+            if oneof == "choice" && field == "b"
+    );
+    assert!(is_named, "{error}");
+}
+
+#[test]
+fn a_strict_method_of_a_well_known_type_is_refused() {
+    for (request, reply) in [
+        ("google.protobuf.ListValue", "M"),
+        ("M", "google.protobuf.ListValue"),
+    ] {
+        let error = strictly("", request, reply);
+        let is_named = matches!(
+            &error,
+            Error::Strict {
+                why: NotDeterministic::WellKnown,
+                ..
+            }
+        );
+        assert!(is_named, "{error}");
+    }
+}
+
 #[test]
 fn at_most_once_is_no_option_without_its_file() {
     let error = refusal(&service(
@@ -90,6 +149,14 @@ fn a_schema_that_does_not_parse_is_refused() {
 fn an_unknown_type_is_refused() {
     let error = refusal(&service("rpc A(Missing) returns (M);"));
     assert!(error.to_string().contains("Missing"), "{error}");
+}
+
+#[test]
+fn a_build_script_that_returns_a_refusal_shows_its_text() {
+    let error = refusal("syntax = \"proto3\"; message M {} service S { rpc A(M) returns (M); }");
+    // `fn main() -> Result<(), Error>` prints it so.
+    let shown = format!("{error:?}");
+    assert!(shown.ends_with("add `package name.v1;`"), "{shown}");
 }
 
 #[test]

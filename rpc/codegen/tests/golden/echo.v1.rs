@@ -21,12 +21,20 @@ pub mod say_request {
         Mood(i32),
     }
 }
+impl ::prost::Name for SayRequest {
+const NAME: &'static str = "SayRequest";
+const PACKAGE: &'static str = "echo.v1";
+fn full_name() -> ::prost::alloc::string::String { "echo.v1.SayRequest".into() }fn type_url() -> ::prost::alloc::string::String { "/echo.v1.SayRequest".into() }}
 #[allow(missing_docs, clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SayReply {
     #[prost(bytes = "bytes", repeated, tag = "1")]
     pub words: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
+impl ::prost::Name for SayReply {
+const NAME: &'static str = "SayReply";
+const PACKAGE: &'static str = "echo.v1";
+fn full_name() -> ::prost::alloc::string::String { "echo.v1.SayReply".into() }fn type_url() -> ::prost::alloc::string::String { "/echo.v1.SayReply".into() }}
 #[allow(missing_docs, clippy::all)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -56,6 +64,10 @@ impl Mood {
 }
 /// Says again what it was told.
 pub trait Echo: ::core::marker::Send + ::core::marker::Sync + 'static {
+    /// Told once when a server that runs this begins to drain: calls that end by
+    /// nobody's asking are to end now, or they hold the server up.
+    fn draining(&self) {}
+
     /// Returns the request's words.
     fn say(
         &self,
@@ -151,6 +163,16 @@ impl<S> ::core::clone::Clone for EchoServer<S> {
 impl<S: Echo> ::sealmoot_rpc::Service for EchoServer<S> {
     fn methods(&self) -> &[u64] {
         &echo_methods::ALL
+    }
+
+    fn draining(&self) {
+        Echo::draining(&*self.inner);
+    }
+
+    fn descriptor(
+        &self,
+    ) -> ::core::option::Option<&'static ::sealmoot_rpc::ServiceDescriptor> {
+        ::core::option::Option::Some(&echo_methods::SERVICE)
     }
 
     fn kind(&self, method: u64) -> ::sealmoot_rpc::MethodKind {
@@ -596,12 +618,13 @@ impl<C: ::sealmoot_rpc::Caller> EchoClient<C> {
 
     /// Returns all words at once.
     ///
-    /// Returns at once; nothing has been sent yet.
+    /// Done as soon as there is something to call over; nothing has been sent
+    /// yet then.
     ///
     /// # Errors
     ///
-    /// No such call can be made now. Later failures come out of the streams.
-    pub fn collect(
+    /// Nothing was sent. Later failures come out of the streams.
+    pub async fn collect(
         &self,
         timeout: ::core::time::Duration,
     ) -> ::core::result::Result<
@@ -612,7 +635,8 @@ impl<C: ::sealmoot_rpc::Caller> EchoClient<C> {
         ::sealmoot_rpc::Status,
     > {
         let (requests, reply) =
-            ::sealmoot_rpc::Caller::client_stream(&self.caller, echo_methods::COLLECT, &::sealmoot_rpc::CallOptions::new(timeout))?;
+            ::sealmoot_rpc::Caller::client_stream(&self.caller, echo_methods::COLLECT, &::sealmoot_rpc::CallOptions::new(timeout))
+                .await?;
         ::core::result::Result::Ok((
             ::sealmoot_rpc::RequestSink::new(requests),
             ::sealmoot_rpc::PendingReply::new(reply),
@@ -623,12 +647,13 @@ impl<C: ::sealmoot_rpc::Caller> EchoClient<C> {
     ///
     /// With metadata beside the request, or whatever the options say.
     ///
-    /// Returns at once; nothing has been sent yet.
+    /// Done as soon as there is something to call over; nothing has been sent
+    /// yet then.
     ///
     /// # Errors
     ///
-    /// No such call can be made now. Later failures come out of the streams.
-    pub fn collect_with(
+    /// Nothing was sent. Later failures come out of the streams.
+    pub async fn collect_with(
         &self,
         options: &::sealmoot_rpc::CallOptions,
     ) -> ::core::result::Result<
@@ -639,7 +664,8 @@ impl<C: ::sealmoot_rpc::Caller> EchoClient<C> {
         ::sealmoot_rpc::Status,
     > {
         let (requests, reply) =
-            ::sealmoot_rpc::Caller::client_stream(&self.caller, echo_methods::COLLECT, options)?;
+            ::sealmoot_rpc::Caller::client_stream(&self.caller, echo_methods::COLLECT, options)
+                .await?;
         ::core::result::Result::Ok((
             ::sealmoot_rpc::RequestSink::new(requests),
             ::sealmoot_rpc::PendingReply::new(reply),
@@ -648,12 +674,13 @@ impl<C: ::sealmoot_rpc::Caller> EchoClient<C> {
 
     /// Returns the words again and again.
     ///
-    /// Returns at once; nothing has been sent yet.
+    /// Done as soon as there is something to call over; nothing has been sent
+    /// yet then.
     ///
     /// # Errors
     ///
-    /// No such call can be made now. Later failures come out of the streams.
-    pub fn list(
+    /// Nothing was sent. Later failures come out of the streams.
+    pub async fn list(
         &self,
         request: SayRequest,
         timeout: ::core::time::Duration,
@@ -667,7 +694,8 @@ impl<C: ::sealmoot_rpc::Caller> EchoClient<C> {
             echo_methods::LIST,
             body,
             &::sealmoot_rpc::CallOptions::new(timeout),
-        )?;
+        )
+        .await?;
         ::core::result::Result::Ok(::sealmoot_rpc::ReplyStream::new(replies))
     }
 
@@ -675,12 +703,13 @@ impl<C: ::sealmoot_rpc::Caller> EchoClient<C> {
     ///
     /// With metadata beside the request, or whatever the options say.
     ///
-    /// Returns at once; nothing has been sent yet.
+    /// Done as soon as there is something to call over; nothing has been sent
+    /// yet then.
     ///
     /// # Errors
     ///
-    /// No such call can be made now. Later failures come out of the streams.
-    pub fn list_with(
+    /// Nothing was sent. Later failures come out of the streams.
+    pub async fn list_with(
         &self,
         request: SayRequest,
         options: &::sealmoot_rpc::CallOptions,
@@ -694,18 +723,20 @@ impl<C: ::sealmoot_rpc::Caller> EchoClient<C> {
             echo_methods::LIST,
             body,
             options,
-        )?;
+        )
+        .await?;
         ::core::result::Result::Ok(::sealmoot_rpc::ReplyStream::new(replies))
     }
 
     /// Calls `echo.v1.Echo/Chat`.
     ///
-    /// Returns at once; nothing has been sent yet.
+    /// Done as soon as there is something to call over; nothing has been sent
+    /// yet then.
     ///
     /// # Errors
     ///
-    /// No such call can be made now. Later failures come out of the streams.
-    pub fn chat(
+    /// Nothing was sent. Later failures come out of the streams.
+    pub async fn chat(
         &self,
         timeout: ::core::time::Duration,
     ) -> ::core::result::Result<
@@ -716,7 +747,8 @@ impl<C: ::sealmoot_rpc::Caller> EchoClient<C> {
         ::sealmoot_rpc::Status,
     > {
         let (requests, replies) =
-            ::sealmoot_rpc::Caller::bidirectional(&self.caller, echo_methods::CHAT, &::sealmoot_rpc::CallOptions::new(timeout))?;
+            ::sealmoot_rpc::Caller::bidirectional(&self.caller, echo_methods::CHAT, &::sealmoot_rpc::CallOptions::new(timeout))
+                .await?;
         ::core::result::Result::Ok((
             ::sealmoot_rpc::RequestSink::new(requests),
             ::sealmoot_rpc::ReplyStream::new(replies),
@@ -727,12 +759,13 @@ impl<C: ::sealmoot_rpc::Caller> EchoClient<C> {
     ///
     /// With metadata beside the request, or whatever the options say.
     ///
-    /// Returns at once; nothing has been sent yet.
+    /// Done as soon as there is something to call over; nothing has been sent
+    /// yet then.
     ///
     /// # Errors
     ///
-    /// No such call can be made now. Later failures come out of the streams.
-    pub fn chat_with(
+    /// Nothing was sent. Later failures come out of the streams.
+    pub async fn chat_with(
         &self,
         options: &::sealmoot_rpc::CallOptions,
     ) -> ::core::result::Result<
@@ -743,7 +776,8 @@ impl<C: ::sealmoot_rpc::Caller> EchoClient<C> {
         ::sealmoot_rpc::Status,
     > {
         let (requests, replies) =
-            ::sealmoot_rpc::Caller::bidirectional(&self.caller, echo_methods::CHAT, options)?;
+            ::sealmoot_rpc::Caller::bidirectional(&self.caller, echo_methods::CHAT, options)
+                .await?;
         ::core::result::Result::Ok((
             ::sealmoot_rpc::RequestSink::new(requests),
             ::sealmoot_rpc::ReplyStream::new(replies),
@@ -771,5 +805,70 @@ pub mod echo_methods {
     pub const CHAT: u64 = 0xdd2c581e84c82834;
     /// Every method of the service.
     pub const ALL: [u64; 8] = [SAY, MATCH, ALL_, NOTE, FORGET, COLLECT, LIST, CHAT];
+    /// What the service is.
+    pub static SERVICE: ::sealmoot_rpc::ServiceDescriptor = ::sealmoot_rpc::ServiceDescriptor {
+        name: "echo.v1.Echo",
+        fingerprint: ::sealmoot_rpc::binding::Fingerprint::from_bytes([
+            0xa2, 0x05, 0xf1, 0x58, 0xfa, 0x1b, 0x31, 0x64,
+            0xca, 0x02, 0x8c, 0x85, 0xa3, 0x8a, 0x8c, 0x30,
+            0x8a, 0xbd, 0x9b, 0x92, 0x0a, 0xe8, 0x03, 0xd7,
+            0xc2, 0x8a, 0xc7, 0xb5, 0x3a, 0x66, 0xbe, 0x79,
+        ]),
+        earlier: &[],
+        methods: &[
+            ::sealmoot_rpc::MethodDescriptor {
+                name: "Say",
+                number: SAY,
+                kind: ::sealmoot_rpc::MethodKind::Unary,
+                guard: ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Unknown),
+            },
+            ::sealmoot_rpc::MethodDescriptor {
+                name: "Match",
+                number: MATCH,
+                kind: ::sealmoot_rpc::MethodKind::Unary,
+                guard: ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Unknown),
+            },
+            ::sealmoot_rpc::MethodDescriptor {
+                name: "All",
+                number: ALL_,
+                kind: ::sealmoot_rpc::MethodKind::Unary,
+                guard: ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::NoSideEffects),
+            },
+            ::sealmoot_rpc::MethodDescriptor {
+                name: "Note",
+                number: NOTE,
+                kind: ::sealmoot_rpc::MethodKind::Unary,
+                guard: ::sealmoot_rpc::Guard::Once,
+            },
+            ::sealmoot_rpc::MethodDescriptor {
+                name: "Forget",
+                number: FORGET,
+                kind: ::sealmoot_rpc::MethodKind::Unary,
+                guard: ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Idempotent),
+            },
+            ::sealmoot_rpc::MethodDescriptor {
+                name: "Collect",
+                number: COLLECT,
+                kind: ::sealmoot_rpc::MethodKind::ClientStream,
+                guard: ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Unknown),
+            },
+            ::sealmoot_rpc::MethodDescriptor {
+                name: "List",
+                number: LIST,
+                kind: ::sealmoot_rpc::MethodKind::ServerStream,
+                guard: ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Unknown),
+            },
+            ::sealmoot_rpc::MethodDescriptor {
+                name: "Chat",
+                number: CHAT,
+                kind: ::sealmoot_rpc::MethodKind::Bidirectional,
+                guard: ::sealmoot_rpc::Guard::Method(::sealmoot_rpc::Idempotency::Unknown),
+            },
+        ],
+        file_descriptors: ::core::include_bytes!("echo.v1.descriptors.bin"),
+    };
 }
 
+// Messages with one encoding.
+impl ::sealmoot_rpc::Deterministic for SayRequest {}
+impl ::sealmoot_rpc::Deterministic for SayReply {}

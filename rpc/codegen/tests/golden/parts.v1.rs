@@ -8,3 +8,9 @@ pub struct Number {
     #[prost(bytes = "bytes", tag = "2")]
     pub padding: ::prost::bytes::Bytes,
 }
+impl ::prost::Name for Number {
+const NAME: &'static str = "Number";
+const PACKAGE: &'static str = "parts.v1";
+fn full_name() -> ::prost::alloc::string::String { "parts.v1.Number".into() }fn type_url() -> ::prost::alloc::string::String { "/parts.v1.Number".into() }}
+// Messages with one encoding.
+impl ::sealmoot_rpc::Deterministic for Number {}

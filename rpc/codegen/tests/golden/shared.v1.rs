@@ -3,3 +3,9 @@
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Empty {
 }
+impl ::prost::Name for Empty {
+const NAME: &'static str = "Empty";
+const PACKAGE: &'static str = "shared.v1";
+fn full_name() -> ::prost::alloc::string::String { "shared.v1.Empty".into() }fn type_url() -> ::prost::alloc::string::String { "/shared.v1.Empty".into() }}
+// Messages with one encoding.
+impl ::sealmoot_rpc::Deterministic for Empty {}

@@ -18,12 +18,17 @@ class StoreClient:
     Not for \"\"\"secrets\"\"\" nor for C:\\new.
     """
 
-    def __init__(self, connection: _rpc.Connection) -> None:
+    SERVICE = "store.v1.Store"
+    FINGERPRINT = bytes.fromhex(
+        "1422433010ea8a54a2b0bff70f23b9a38630ce305ba9305596c3c7c9641846cf"
+    )
+
+    def __init__(self, connection: _rpc.Caller) -> None:
         self._connection = connection
 
     @property
-    def connection(self) -> _rpc.Connection:
-        """The connection that is called over."""
+    def connection(self) -> _rpc.Caller:
+        """What is called over."""
         return self._connection
 
     async def put(
@@ -33,7 +38,31 @@ class StoreClient:
         Behind it.
         """
         return await self._connection.unary(
-            0x589878f0196896b9, request, google.protobuf.empty_pb2.Empty, timeout=timeout, metadata=metadata
+            0x589878f0196896b9, request, google.protobuf.empty_pb2.Empty, guard=_rpc.Guard.UNKNOWN, timeout=timeout, metadata=metadata
+        )
+
+    async def get(
+        self, request: deep.key_parts_pb2.Key, *, timeout: float, metadata: _rpc.Metadata | None = None
+    ) -> store_pb2.Entry:
+        """Calls `store.v1.Store/Get`."""
+        return await self._connection.unary(
+            0x3faa8a709a3233bf, request, store_pb2.Entry, guard=_rpc.Guard.NO_SIDE_EFFECTS, timeout=timeout, metadata=metadata
+        )
+
+    async def forget(
+        self, request: deep.key_parts_pb2.Key, *, timeout: float, metadata: _rpc.Metadata | None = None
+    ) -> google.protobuf.empty_pb2.Empty:
+        """Calls `store.v1.Store/Forget`."""
+        return await self._connection.unary(
+            0xefced096f3b42ff7, request, google.protobuf.empty_pb2.Empty, guard=_rpc.Guard.IDEMPOTENT, timeout=timeout, metadata=metadata
+        )
+
+    async def append(
+        self, request: store_pb2.Entry, *, timeout: float, metadata: _rpc.Metadata | None = None
+    ) -> google.protobuf.empty_pb2.Empty:
+        """Calls `store.v1.Store/Append`."""
+        return await self._connection.unary(
+            0x47723c9756d55ed8, request, google.protobuf.empty_pb2.Empty, guard=_rpc.Guard.ONCE, timeout=timeout, metadata=metadata
         )
 
     async def put_all(
@@ -67,12 +96,17 @@ class StoreBlockingClient:
     Not for \"\"\"secrets\"\"\" nor for C:\\new.
     """
 
-    def __init__(self, connection: _blocking.Connection) -> None:
+    SERVICE = "store.v1.Store"
+    FINGERPRINT = bytes.fromhex(
+        "1422433010ea8a54a2b0bff70f23b9a38630ce305ba9305596c3c7c9641846cf"
+    )
+
+    def __init__(self, connection: _blocking.Caller) -> None:
         self._connection = connection
 
     @property
-    def connection(self) -> _blocking.Connection:
-        """The connection that is called over."""
+    def connection(self) -> _blocking.Caller:
+        """What is called over."""
         return self._connection
 
     def put(
@@ -82,7 +116,31 @@ class StoreBlockingClient:
         Behind it.
         """
         return self._connection.unary(
-            0x589878f0196896b9, request, google.protobuf.empty_pb2.Empty, timeout=timeout, metadata=metadata
+            0x589878f0196896b9, request, google.protobuf.empty_pb2.Empty, guard=_rpc.Guard.UNKNOWN, timeout=timeout, metadata=metadata
+        )
+
+    def get(
+        self, request: deep.key_parts_pb2.Key, *, timeout: float, metadata: _rpc.Metadata | None = None
+    ) -> store_pb2.Entry:
+        """Calls `store.v1.Store/Get`."""
+        return self._connection.unary(
+            0x3faa8a709a3233bf, request, store_pb2.Entry, guard=_rpc.Guard.NO_SIDE_EFFECTS, timeout=timeout, metadata=metadata
+        )
+
+    def forget(
+        self, request: deep.key_parts_pb2.Key, *, timeout: float, metadata: _rpc.Metadata | None = None
+    ) -> google.protobuf.empty_pb2.Empty:
+        """Calls `store.v1.Store/Forget`."""
+        return self._connection.unary(
+            0xefced096f3b42ff7, request, google.protobuf.empty_pb2.Empty, guard=_rpc.Guard.IDEMPOTENT, timeout=timeout, metadata=metadata
+        )
+
+    def append(
+        self, request: store_pb2.Entry, *, timeout: float, metadata: _rpc.Metadata | None = None
+    ) -> google.protobuf.empty_pb2.Empty:
+        """Calls `store.v1.Store/Append`."""
+        return self._connection.unary(
+            0x47723c9756d55ed8, request, google.protobuf.empty_pb2.Empty, guard=_rpc.Guard.ONCE, timeout=timeout, metadata=metadata
         )
 
     def put_all(
