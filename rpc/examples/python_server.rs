@@ -1,26 +1,33 @@
 //! The server that the Python client's tests call: `rpc/python/tests/proto`
-//! says what its methods do. Prints its address and key id on one line and ends
+//! says what its methods do; health and reflection are served beside them. With
+//! `python_server KEY.pem` it has a key that outlives it. Prints its address and key id on one line and ends
 //! when its standard input does, so that no test leaves it behind.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::error::Error;
 use std::io::Read;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use parts::v1::Number;
+use sealmoot_crypto::hazmat::pem;
 use sealmoot_crypto::signature::SigningKey;
 use sealmoot_rpc::bytes::Bytes;
+use sealmoot_rpc::health::health_service;
 use sealmoot_rpc::{
     Authorizer, CallContext, Candidate, Code, Execution, Limits, Refusal, Replies, Requests,
     Router, Server, Status,
 };
 use tokio::net::TcpListener;
+use zeroize::Zeroizing;
+
 use trial::v1::metadata_reply::Entry;
 use trial::v1::{
-    CountRequest, Failure, MetadataReply, SleepRequest, Trial, TrialServer, WatchReply, Words,
+    CountRequest, Failure, MetadataReply, SleepRequest, TalliesReply, TallyReply, TallyRequest,
+    Trial, TrialServer, WatchReply, Words,
 };
 
 /// Laid out like the packages, as nested imports expect.
@@ -55,6 +62,41 @@ impl Authorizer for Anyone {
 struct Tester {
     sleepers: Arc<AtomicU32>,
     dropped: Arc<AtomicU32>,
+    tallies: Arc<Mutex<HashMap<u64, Tally>>>,
+}
+
+/// What became of the calls with one key.
+#[derive(Default)]
+struct Tally {
+    refusals: u32,
+    runs: u32,
+}
+
+impl Tester {
+    fn tallies(&self) -> MutexGuard<'_, HashMap<u64, Tally>> {
+        // Nothing that can panic runs while it is held.
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn count_run(&self, request: TallyRequest) -> Result<TallyReply, Status> {
+        let runs = {
+            let mut tallies = self.tallies();
+            let tally = tallies.entry(request.key).or_default();
+            if tally.refusals < request.refusals {
+                tally.refusals += 1;
+                let message = "not yet";
+                return Err(Status::new(
+                    Code::Unavailable,
+                    Execution::NotStarted,
+                    message,
+                ));
+            }
+            tally.runs += 1;
+            tally.runs
+        };
+        tokio::time::sleep(Duration::from_millis(request.milliseconds.into())).await;
+        Ok(TallyReply { runs })
+    }
 }
 
 /// Counts a sleeper out, whether it woke or was dropped.
@@ -146,6 +188,34 @@ impl Trial for Tester {
             caller: Bytes::copy_from_slice(context.peer().key_id().as_bytes()),
         })
     }
+
+    async fn tally(&self, _: CallContext, request: TallyRequest) -> Result<TallyReply, Status> {
+        self.count_run(request).await
+    }
+
+    async fn tally_again(
+        &self,
+        _: CallContext,
+        request: TallyRequest,
+    ) -> Result<TallyReply, Status> {
+        self.count_run(request).await
+    }
+
+    async fn tally_plainly(
+        &self,
+        _: CallContext,
+        request: TallyRequest,
+    ) -> Result<TallyReply, Status> {
+        self.count_run(request).await
+    }
+
+    async fn tallies(&self, _: CallContext, (): ()) -> Result<TalliesReply, Status> {
+        let tallies = Tester::tallies(self);
+        let runs = tallies.iter().map(|(key, tally)| (*key, tally.runs));
+        Ok(TalliesReply {
+            runs: runs.collect(),
+        })
+    }
 }
 
 fn status(failure: Failure) -> Status {
@@ -160,7 +230,14 @@ fn status(failure: Failure) -> Status {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let key = SigningKey::generate()?;
+    let key = match std::env::args_os().nth(1) {
+        Some(path) => pem::signing_key_from_pem(&Zeroizing::new(std::fs::read(path)?))?,
+        None => SigningKey::generate()?,
+    };
+    let router = Router::new().service(TrialServer::new(Tester::default()))?;
+    let (_reporter, health) = health_service(&router);
+    // Tells of health, too.
+    let router = router.service(health)?.with_reflection()?;
     let limits = Limits {
         call_duration_max: Duration::from_secs(30),
         ..Limits::default()
@@ -169,7 +246,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         TcpListener::bind("127.0.0.1:0").await?,
         &key,
         Arc::new(Anyone),
-        Router::new().service(TrialServer::new(Tester::default()))?,
+        router,
         limits,
     )?;
     println!("{} {}", server.local_addr(), key.verifying_key().key_id());

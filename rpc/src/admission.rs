@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use sealmoot_crypto::signature::KeyId;
 use tokio::sync::Notify;
 
 pub(crate) use self::pace::Pace;
@@ -80,6 +81,7 @@ pub(crate) struct Place(Arc<Seat>);
 pub(crate) struct Presence {
     admission: Arc<Admission>,
     source: IpAddr,
+    identity: KeyId,
 }
 
 impl Admission {
@@ -206,11 +208,12 @@ impl Place {
         self.0.evicted.notified().await;
     }
 
-    /// Its holder is authorized, and no stranger any more.
-    pub(crate) fn authorized(self) -> Presence {
+    /// Its holder is authorized by this key, and no stranger any more.
+    pub(crate) fn authorized(self, identity: KeyId) -> Presence {
         let presence = Presence {
             admission: Arc::clone(&self.0.admission),
             source: self.0.source,
+            identity,
         };
         presence.note();
         presence
@@ -252,7 +255,8 @@ impl Drop for Place {
 
 impl Presence {
     fn note(&self) {
-        self.admission.queue().turns.welcome(self.source, now());
+        let mut queue = self.admission.queue();
+        queue.turns.welcome(self.identity, self.source, now());
     }
 }
 

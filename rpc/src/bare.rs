@@ -1,5 +1,6 @@
-//! The multiplexers without anything around them, for tests that feed them and
-//! judge them from outside. Not for use otherwise: it changes with them.
+//! The multiplexers without anything around them, and what reads answers and
+//! metadata, for tests that feed them and judge them from outside. Not for use
+//! otherwise: it changes with them.
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +10,10 @@ use crate::frame::{Frame, Violation};
 use crate::limits::Limits;
 use crate::metadata::Metadata;
 use crate::multiplexer::{self, Extras, StreamKey, Unsent};
+use crate::reflection::{MalformedServices, ServedSchemas};
 use crate::service::MethodKind;
 use crate::status::Status;
+use crate::trace;
 
 pub use crate::multiplexer::Taken;
 
@@ -125,7 +128,7 @@ impl Server {
 
     /// The connection is over.
     pub fn end_all(&mut self) {
-        self.0.end_all();
+        self.0.end_all(|_| false);
     }
 
     /// Appends a write's worth of frames, and says whether more wait.
@@ -250,6 +253,21 @@ impl Client {
     pub fn held(&self) -> Held {
         self.0.held()
     }
+}
+
+/// What a client takes from the answer to which services there are.
+///
+/// # Errors
+///
+/// It is none that can be believed.
+pub fn served_schemas(reply: Bytes) -> Result<ServedSchemas, MalformedServices> {
+    ServedSchemas::decode(reply)
+}
+
+/// What a handler's own call sends of a trace that came with `received`; `None`
+/// where none came. `random` is uniform.
+pub fn passed_on(received: &Metadata, random: [u8; 8]) -> Option<Metadata> {
+    trace::passed_on(received, random)
 }
 
 fn sent(outcome: Result<(), Unsent>) -> Result<Option<()>, Status> {

@@ -6,16 +6,23 @@
 //! only where the signature was checked. The [`cache`] decides when to ask again,
 //! and [`balance`] which endpoint gets the next call.
 //!
-//! All but the resolvers themselves are values: time and randomness are
-//! parameters.
+//! A [`Binder`] is what programs use: it makes callers of names.
+//!
+//! Records, tables without their files, the cache and the balance are values: time
+//! and randomness are parameters. What connects, asks and reads files stands around
+//! them.
 
 pub mod balance;
+mod binder;
 pub mod cache;
+pub(crate) mod endpoints;
 mod name;
 pub mod record;
 mod resolver;
 pub mod table;
 
+pub use binder::{BindError, Binder, EndpointFault};
 pub use name::{BadName, Name};
+pub(crate) use record::is_service;
 pub use record::{Endpoint, Fingerprint, NameRecord, RecordError, Served, VerifiedRecord, Way};
 pub use resolver::{Resolution, ResolveError, Resolver, unix_ms};

@@ -27,39 +27,33 @@ pub trait Caller: Send + Sync {
         options: &CallOptions,
     ) -> impl Future<Output = Result<Bytes, Status>> + Send;
 
-    /// Calls a method with a stream of requests, which is answered once.
+    /// Calls a method with a stream of requests, which is answered once. Done as
+    /// soon as there is something to call over; nothing has been sent yet then.
     ///
-    /// # Errors
-    ///
-    /// No such call can be made now.
+    /// Its errors are [`NotSent`](crate::Execution::NotSent): what fails later
+    /// comes out of the streams.
     fn client_stream(
         &self,
         method: u64,
         options: &CallOptions,
-    ) -> Result<(RawRequestSink, RawPendingReply), Status>;
+    ) -> impl Future<Output = Result<(RawRequestSink, RawPendingReply), Status>> + Send;
 
-    /// Calls a method that answers with a stream.
-    ///
-    /// # Errors
-    ///
-    /// No such call can be made now.
+    /// Calls a method that answers with a stream; otherwise as
+    /// [`Caller::client_stream`].
     fn server_stream(
         &self,
         method: u64,
         body: Bytes,
         options: &CallOptions,
-    ) -> Result<RawReplyStream, Status>;
+    ) -> impl Future<Output = Result<RawReplyStream, Status>> + Send;
 
-    /// Calls a method with streams both ways.
-    ///
-    /// # Errors
-    ///
-    /// No such call can be made now.
+    /// Calls a method with streams both ways; otherwise as
+    /// [`Caller::client_stream`].
     fn bidirectional(
         &self,
         method: u64,
         options: &CallOptions,
-    ) -> Result<(RawRequestSink, RawReplyStream), Status>;
+    ) -> impl Future<Output = Result<(RawRequestSink, RawReplyStream), Status>> + Send;
 }
 
 /// One attempt, whatever the guard: nothing is sent twice, so an at-most-once
@@ -76,7 +70,7 @@ impl Caller for Connection {
         self.call_with(method, body, options).await
     }
 
-    fn client_stream(
+    async fn client_stream(
         &self,
         method: u64,
         options: &CallOptions,
@@ -84,7 +78,7 @@ impl Caller for Connection {
         Self::client_stream(self, method, options)
     }
 
-    fn server_stream(
+    async fn server_stream(
         &self,
         method: u64,
         body: Bytes,
@@ -93,7 +87,7 @@ impl Caller for Connection {
         Self::server_stream(self, method, body, options)
     }
 
-    fn bidirectional(
+    async fn bidirectional(
         &self,
         method: u64,
         options: &CallOptions,
@@ -113,28 +107,28 @@ impl Caller for Retrying {
         Self::call(self, method, guard, body, options).await
     }
 
-    fn client_stream(
+    async fn client_stream(
         &self,
         method: u64,
         options: &CallOptions,
     ) -> Result<(RawRequestSink, RawPendingReply), Status> {
-        Self::client_stream(self, method, options)
+        Self::client_stream(self, method, options).await
     }
 
-    fn server_stream(
+    async fn server_stream(
         &self,
         method: u64,
         body: Bytes,
         options: &CallOptions,
     ) -> Result<RawReplyStream, Status> {
-        Self::server_stream(self, method, body, options)
+        Self::server_stream(self, method, body, options).await
     }
 
-    fn bidirectional(
+    async fn bidirectional(
         &self,
         method: u64,
         options: &CallOptions,
     ) -> Result<(RawRequestSink, RawReplyStream), Status> {
-        Self::bidirectional(self, method, options)
+        Self::bidirectional(self, method, options).await
     }
 }

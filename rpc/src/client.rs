@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -11,13 +12,14 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{oneshot, watch};
 
+use crate::binding::endpoints::Seat;
 use crate::connection::{Driver, Endpoint, Input, Outlook};
 use crate::frame::Violation;
 use crate::limits::Limits;
 use crate::metadata::Metadata;
 use crate::multiplexer::{self, Extras, Side, Taken, Unsent};
 use crate::peer::Peer;
-use crate::service::MethodKind;
+use crate::service::{CallContext, MethodKind};
 use crate::status::{Code, Execution, Status};
 use crate::streams::{RawPendingReply, RawReplyStream, RawRequestSink};
 
@@ -42,6 +44,14 @@ impl CallOptions {
             timeout,
             metadata: Metadata::new(),
         }
+    }
+
+    /// For a call that a handler makes: what remains of the handler's own time, or
+    /// `timeout_max` if that is less. So nobody works on after the first caller has
+    /// gone. A call that has no time left is not sent.
+    pub fn within(context: &CallContext, timeout_max: Duration) -> Self {
+        let remaining = context.remaining().unwrap_or(Duration::MAX);
+        Self::new(remaining.min(timeout_max))
     }
 
     /// The same with metadata.
@@ -116,11 +126,9 @@ impl Connection {
         method: u64,
         options: &CallOptions,
     ) -> Result<(RawRequestSink, RawPendingReply), Status> {
-        let stream = self.stream(MethodKind::ClientStream, method, Bytes::new(), options)?;
-        Ok((
-            RawRequestSink::new(Arc::clone(&stream)),
-            RawPendingReply::new(stream),
-        ))
+        let (stream, body) = (MethodKind::ClientStream, Bytes::new());
+        let stream = self.stream(stream, method, body, options, None)?;
+        Ok(RawRequestSink::answered(stream))
     }
 
     /// Calls a method that answers with a stream. Returns at once: nothing has
@@ -135,7 +143,8 @@ impl Connection {
         body: impl Into<Bytes>,
         options: &CallOptions,
     ) -> Result<RawReplyStream, Status> {
-        let stream = self.stream(MethodKind::ServerStream, method, body.into(), options)?;
+        let (stream, body) = (MethodKind::ServerStream, body.into());
+        let stream = self.stream(stream, method, body, options, None)?;
         Ok(RawReplyStream::new(stream))
     }
 
@@ -150,24 +159,29 @@ impl Connection {
         method: u64,
         options: &CallOptions,
     ) -> Result<(RawRequestSink, RawReplyStream), Status> {
-        let stream = self.stream(MethodKind::Bidirectional, method, Bytes::new(), options)?;
-        Ok((
-            RawRequestSink::new(Arc::clone(&stream)),
-            RawReplyStream::new(stream),
-        ))
+        let (stream, body) = (MethodKind::Bidirectional, Bytes::new());
+        let stream = self.stream(stream, method, body, options, None)?;
+        Ok(RawRequestSink::both_ways(stream))
     }
 
-    fn stream(
+    /// Begins a call with a stream, which holds `seat` until it is over.
+    pub(crate) fn stream(
         &self,
         kind: MethodKind,
         method: u64,
         body: Bytes,
         options: &CallOptions,
+        mut seat: Option<Seat>,
     ) -> Result<Arc<StreamCall>, Status> {
         let call = self.handle.link.begin_stream(kind, method, body, options)?;
+        if let Some(seat) = &mut seat {
+            seat.lasts();
+        }
         Ok(Arc::new(StreamCall {
             handle: Arc::clone(&self.handle),
             call,
+            seat,
+            is_answered: AtomicBool::new(false),
         }))
     }
 
@@ -208,6 +222,16 @@ impl Connection {
     /// or the server asked to go. Calls in flight may still end well.
     pub fn is_closed(&self) -> bool {
         *self.handle.link.closed.borrow()
+    }
+
+    /// Whether the server has said that it takes no more calls because it ends.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.handle.link.lock().multiplexer.is_draining()
+    }
+
+    /// Whether this is a clone of the other.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.handle, &other.handle)
     }
 
     /// Waits until no further call can be made.
@@ -279,6 +303,9 @@ impl Drop for Handle {
 pub(crate) struct StreamCall {
     handle: Arc<Handle>,
     call: u32,
+    /// While it lives, the call counts as in flight at its endpoint.
+    seat: Option<Seat>,
+    is_answered: AtomicBool,
 }
 
 impl StreamCall {
@@ -299,6 +326,12 @@ impl StreamCall {
         let waker = state.waker_for_output();
         drop(state);
         wake(waker);
+        if let Some(seat) = &self.seat
+            && taken.is_ok()
+            && !self.is_answered.swap(true, Ordering::Relaxed)
+        {
+            seat.answered();
+        }
         Poll::Ready(taken)
     }
 
@@ -508,6 +541,8 @@ impl Endpoint for ClientEndpoint {
             has_output: state.multiplexer.has_output(),
             deadline: state.multiplexer.next_deadline(),
             is_finished: state.is_closing || is_refused_and_done,
+            lets_peer_close: false,
+            is_cut: false,
         };
         state.keep(waker);
         let wakers = state.stream_wakers();

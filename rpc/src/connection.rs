@@ -57,6 +57,12 @@ pub(crate) struct Outlook {
     pub(crate) deadline: Option<Instant>,
     /// Whether the connection may close once everything is written.
     pub(crate) is_finished: bool,
+    /// When finished, the peer is left the time to close first: what it sent
+    /// before it knew is then answered, instead of lost.
+    pub(crate) lets_peer_close: bool,
+    /// Nothing further is read: the connection closes as soon as what is left of
+    /// the output is written, and its calls have ended.
+    pub(crate) is_cut: bool,
 }
 
 /// Plaintext received and not yet taken. Never grows: every frame of an open
@@ -110,6 +116,8 @@ pub(crate) struct Driver<S, E: Endpoint> {
     written: usize,
     needs_flush: bool,
     phase: Phase,
+    /// When the peer has had its time to close.
+    close_at: Option<Instant>,
     wants_input: bool,
     heard: Instant,
     /// When the peer was asked for a sign of life, since it was heard last.
@@ -158,6 +166,7 @@ where
             written: 0,
             needs_flush: false,
             phase: Phase::Open,
+            close_at: None,
             wants_input: true,
             heard: now,
             pinged: None,
@@ -211,6 +220,10 @@ where
             Ok(done) => done,
             Err(error) => return self.over(&format!("the connection broke: {}", error.kind())),
         };
+        if outlook.is_cut {
+            self.phase = Phase::Closing(now + self.linger);
+            return Round::Progress;
+        }
         progress |= wrote && outlook.has_output;
         if outlook.wants_input && !self.wants_input {
             // Silence is not the peer's while we did not listen.
@@ -220,8 +233,14 @@ where
         }
         self.wants_input = outlook.wants_input;
         if outlook.is_finished && self.output.is_empty() && !outlook.has_output {
-            self.phase = Phase::Closing(now + self.linger);
-            return Round::Progress;
+            let patience = match outlook.lets_peer_close {
+                true => self.linger,
+                false => Duration::ZERO,
+            };
+            if now >= *self.close_at.get_or_insert(now + patience) {
+                self.phase = Phase::Closing(now + self.linger);
+                return Round::Progress;
+            }
         }
         if progress {
             return Round::Progress;
@@ -236,7 +255,10 @@ where
             None => self.spoke + self.keepalive_idle,
         };
         let writable = Some(writable);
-        let next = [alive, writable, outlook.deadline]
+        // Once it has passed, what keeps the connection is what is not written. A
+        // timer that is set to the past would not fire again.
+        let close_at = self.close_at.filter(|at| *at > now);
+        let next = [alive, writable, outlook.deadline, close_at]
             .into_iter()
             .flatten()
             .min();

@@ -334,6 +334,10 @@ impl ConnectError {
     /// refused": for messages that name the address themselves.
     pub fn cause(&self) -> String {
         match self {
+            // Not a host that is missing: nothing was looked up.
+            Self::Resolve { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
+                "not an address as host:port".to_owned()
+            }
             Self::Resolve { .. } => "name not found".to_owned(),
             Self::Unreachable { source, .. } | Self::Interrupted { source, .. } => io_cause(source),
             Self::TimedOut { .. } => "timed out".to_owned(),
@@ -390,6 +394,14 @@ mod tests {
             source: io::ErrorKind::ConnectionRefused.into(),
         };
         assert_eq!(refused.cause(), "connection refused");
+        let unnamed = |source| ConnectError::Resolve {
+            address: address(),
+            source,
+        };
+        let no_port = unnamed(io::ErrorKind::InvalidInput.into());
+        assert_eq!(no_port.cause(), "not an address as host:port");
+        let no_host = unnamed(io::Error::other("nobody has that name"));
+        assert_eq!(no_host.cause(), "name not found");
         let timed_out = ConnectError::TimedOut { address: address() };
         assert_eq!(timed_out.cause(), "timed out");
         let interrupted = ConnectError::Interrupted {

@@ -359,6 +359,10 @@ pub enum Violation {
     /// [`STREAM_CREDIT_MAX`](crate::limits::STREAM_CREDIT_MAX), or none.
     #[error("a stream was given {0} bytes of credit at a wrong time or beyond the maximum")]
     CreditRefused(u32),
+    /// More calls cancelled than
+    /// [`Limits::cancellations_per_second_max`](crate::Limits::cancellations_per_second_max).
+    #[error("too many calls were cancelled within a second")]
+    TooManyCancelled,
     /// A protocol version that this side does not speak.
     #[error("protocol version {0} is not supported")]
     UnsupportedVersion(u16),

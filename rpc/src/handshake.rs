@@ -34,38 +34,47 @@ pub(crate) enum HandshakeError {
     StatementsTooLong,
 }
 
-/// The server's side.
-pub(crate) async fn accept<C: Channel>(
+/// The server's side. `enter` has the last word on a peer that the authorizer
+/// admits, and what it returns comes along: a place that is free again when the
+/// peer does not get its welcome.
+pub(crate) async fn accept<C: Channel, P>(
     mut stream: C,
     authorizer: &dyn Authorizer,
     limits: &Limits,
-) -> Result<(C, Peer), HandshakeError> {
+    enter: impl FnOnce(&Peer) -> Result<P, Refusal>,
+) -> Result<(C, Peer, P), HandshakeError> {
     let hello = encode_hello(&authorizer.present()).ok_or(HandshakeError::StatementsTooLong)?;
     send(&mut stream, Kind::Hello, 0, 0, &hello).await?;
     let admitted = match receive_client_hello(&mut stream).await {
-        Ok(presented) => admit(&stream, &presented, authorizer),
+        Ok(presented) => admit(&stream, &presented, authorizer).and_then(|peer| {
+            let place = enter(&peer).map_err(HandshakeError::Untrusted)?;
+            Ok((peer, place))
+        }),
         Err(error) => Err(error),
     };
-    let refusal = match &admitted {
-        Ok(_) => {
+    let error = match admitted {
+        Ok((peer, place)) => {
             send(&mut stream, Kind::Hello, FLAG_WELCOME, 0, &[]).await?;
             stream.lift_byte_limit();
-            return admitted.map(|peer| (stream, peer));
+            return Ok((stream, peer, place));
         }
-        Err(HandshakeError::Untrusted(refusal)) => {
+        Err(error) => error,
+    };
+    let refusal = match &error {
+        HandshakeError::Untrusted(refusal) => {
             Status::new(refusal.code, Execution::NotStarted, refusal.message.clone())
                 .with_details(refusal.details.clone())
         }
-        Err(HandshakeError::Violation(violation)) => Status::new(
+        HandshakeError::Violation(violation) => Status::new(
             Code::FailedPrecondition,
             Execution::NotStarted,
             violation.to_string(),
         ),
-        Err(_) => return admitted.map(|peer| (stream, peer)),
+        _ => return Err(error),
     };
     // The reason is a courtesy: that it cannot be sent changes nothing.
     let _ = part(&mut stream, &refusal, limits).await;
-    admitted.map(|peer| (stream, peer))
+    Err(error)
 }
 
 /// The client's side.

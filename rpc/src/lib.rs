@@ -7,8 +7,8 @@
 //! caller may do is decided by handlers, which are given the verified [`Peer`].
 //! Over the channel travel frames that carry many calls at once, small ones
 //! ahead of bulk; requests, replies or both may be streams of messages, whose
-//! senders wait for their readers. Every failure says by its [`Execution`] whether the call may
-//! have had an effect.
+//! senders wait for their readers. Every failure says by its [`Execution`] whether
+//! the call may have had an effect.
 //!
 //! ```
 //! use std::any::Any;
@@ -101,11 +101,23 @@
 //! | `connector`, `client` | opening connections; calls over them |
 //! | `server`, `serving` | accepting; requests meeting handlers |
 //! | `service` | [`Service`], [`Router`], what handlers are given |
+//! | `descriptor` | [`ServiceDescriptor`], a service's name, schema and methods as data |
+//! | [`reflection`] | what a server serves, told to those who ask |
+//! | [`health`] | whether it is ready |
+//! | `builtin` | messages and stubs of these services, as they were generated |
+//! | `generated` | what generated stubs call |
 //! | `streams` | streams of messages, as callers and handlers hold them |
+//! | `strict` | [`decode_strict`], where two encodings of one message would be an attack |
 //! | `metadata` | [`Metadata`], what travels beside a request |
+//! | [`interceptor`] | what sees calls before and behind them, on both sides |
+//! | [`trace`] | which calls belong together: W3C Trace Context |
+//! | `measured`, `counted` | `Measured`, which counts and times calls, and a server's connections, with the feature `metrics` |
+//! | `tower` | the adapter to `tower`, with the feature `tower` |
 //! | `shield` | [`shield()`], what must not stop halfway |
 //! | `peer` | [`Peer`], [`Authorizer`] |
+//! | `quota` | what one identity may take of a server, over all its connections |
 //! | `status` | [`Status`], [`Code`], [`Execution`] |
+//! | [`details`] | typed details of a [`Status`] |
 //! | [`limits`] | every bound |
 //! | `listening`, `admission`, `handshake` | from a socket to an admitted peer |
 //! | `link` | [`Link`], a connection made again whenever it ends |
@@ -114,35 +126,53 @@
 //! | [`noise`] | the channel by the Noise Protocol Framework, without I/O |
 //! | [`frame`], [`payload`] | the wire format, drawn in `rpc/DESIGN.md` |
 //! | `multiplexer`, `outgoing` | calls in flight, decided without I/O |
+//! | `bare` | the multiplexers for tests from outside |
 //! | [`once`] | which at-most-once calls have run, decided without I/O |
-//! | [`binding`] | from a name to an endpoint, decided without I/O |
+//! | [`binding`] | from a name to an endpoint |
 //! | [`retry`] | whether and when a failed call is sent again |
+//! | [`pause`] | how long to rest before that |
 //! | `retrying`, `caller` | [`Retrying`], which sends it; [`Caller`], what generated clients call over |
 //! | `connection`, `socket` | the task that reads and writes |
+//! | `splitmix`, `hexadecimal` | random numbers that spread load; digits |
+
+// Generated code names this crate as others do.
+extern crate self as sealmoot_rpc;
 
 mod admission;
 #[doc(hidden)]
 pub mod bare;
 pub mod binding;
+mod builtin;
 mod caller;
 pub mod channel;
 mod client;
 mod connection;
 mod connector;
+mod counted;
+mod descriptor;
+pub mod details;
 pub mod frame;
 #[doc(hidden)]
 pub mod generated;
 mod handshake;
+pub mod health;
+mod hexadecimal;
+pub mod interceptor;
 pub mod limits;
 mod link;
 mod listening;
+#[cfg(feature = "metrics")]
+mod measured;
 mod metadata;
 mod multiplexer;
 pub mod noise;
 pub mod once;
 mod outgoing;
+pub mod pause;
 pub mod payload;
 mod peer;
+mod quota;
+pub mod reflection;
 pub mod retry;
 mod retrying;
 mod server;
@@ -152,21 +182,30 @@ mod shield;
 #[cfg(test)]
 mod simulation;
 mod socket;
+mod splitmix;
 mod status;
 mod streams;
+mod strict;
 pub mod tls;
+#[cfg(feature = "tower")]
+pub mod tower;
+pub mod trace;
 
 pub use caller::Caller;
 pub use client::{CallOptions, Connection};
 pub use connector::{ConfigError, ConnectError, Connector};
+pub use descriptor::{MethodDescriptor, ServiceDescriptor};
+pub use interceptor::{ClientInterceptor, Intercepted, ServerInterceptor};
 pub use limits::Limits;
 pub use link::{DialError, Link};
 pub use listening::Door;
+#[cfg(feature = "metrics")]
+pub use measured::Measured;
 pub use metadata::{Metadata, MetadataError};
 pub use peer::{AllowedKeys, Authorizer, Candidate, ChannelBinding, Peer, Refusal};
 pub use retry::{Guard, Idempotency, RetryPolicy};
 pub use retrying::Retrying;
-pub use server::{Server, ServerBuilder, ServerHandle};
+pub use server::{Connections, Server, ServerBuilder, ServerHandle};
 pub use service::{
     CallContext, DuplicateMethod, MethodKind, ReplyFuture, Router, Service, StreamFuture,
 };
@@ -176,6 +215,7 @@ pub use streams::{
     PendingReply, RawPendingReply, RawReplies, RawReplyStream, RawRequestSink, RawRequests,
     Replies, ReplyStream, RequestSink, Requests,
 };
+pub use strict::{Deterministic, StrictError, decode_strict};
 pub use tls::ALPN;
 
 pub use {bytes, prost};

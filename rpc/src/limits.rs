@@ -54,6 +54,9 @@ pub const STATUS_MESSAGE_BYTES_MAX: usize = 1024;
 /// because half of a structure is worse than none.
 pub const STATUS_DETAILS_BYTES_MAX: usize = 8 * 1024;
 
+/// Typed details of a status, at most.
+pub const STATUS_DETAILS_MAX: usize = 16;
+
 /// Bytes that one write to the socket gathers, about: small frames made ready
 /// meanwhile wait for no more bulk than this.
 pub(crate) const TRANSMIT_BYTES_TARGET: usize = 32 * 1024;
@@ -137,6 +140,12 @@ pub(crate) const TURN_COST_FORGOTTEN: Duration = Duration::from_micros(500);
 /// most.
 pub(crate) const KNOWN_SOURCES_MAX: usize = 4096;
 
+/// Of these, such as one identity may have made known.
+pub(crate) const KNOWN_SOURCES_PER_IDENTITY_MAX: usize = 16;
+
+/// Identities that are remembered to have come from one source, at most.
+pub(crate) const KNOWN_VOUCHERS_PER_SOURCE_MAX: usize = 4;
+
 /// How long they are remembered since the last such peer came or went.
 pub(crate) const KNOWN_SOURCE_LASTS: Duration = Duration::from_secs(60 * 60);
 
@@ -177,7 +186,9 @@ pub(crate) const LINK_REFUSED_RETRY_MAX: Duration = Duration::from_secs(10);
 pub(crate) const LINK_STANDS: Duration = Duration::from_secs(2);
 
 /// How long a server keeps an incarnation of at-most-once calls, and all that it
-/// knows of it, after its last use. Nothing younger is ever forgotten.
+/// knows of it, after its last use. Nothing younger is forgotten, unless the same
+/// identity has no room for a further incarnation, or for a further call: then
+/// one that was not used for [`ONCE_EVICTABLE_AFTER`] and in which nothing runs.
 pub const ONCE_KEPT: Duration = Duration::from_secs(600);
 
 /// How long after its first attempt a client may still send an at-most-once call
@@ -187,8 +198,16 @@ pub const ONCE_HORIZON: Duration = Duration::from_secs(300);
 
 const _: () = assert!(ONCE_KEPT.as_secs() == 2 * ONCE_HORIZON.as_secs());
 
-/// Incarnations that a server keeps for one identity, at most.
+/// Incarnations that a server keeps for one identity, at most. One more takes
+/// the place of one in which nothing runs and that was not used for
+/// [`ONCE_EVICTABLE_AFTER`]: first of those that remember no call, then the one
+/// that was used longest ago. Where there is none, it is refused.
 pub const ONCE_INCARNATIONS_PER_IDENTITY_MAX: usize = 32;
+
+/// How long an incarnation must not have been used before another of the same
+/// identity takes its place. Below it more clients with one key than it may have
+/// incarnations would push each other out in turn.
+pub const ONCE_EVICTABLE_AFTER: Duration = Duration::from_secs(10);
 
 /// Incarnations that a server keeps, at most.
 pub const ONCE_INCARNATIONS_MAX: usize = 16 * 1024;
@@ -374,6 +393,37 @@ pub mod binding {
     /// Names that a cache holds, at most.
     pub const CACHE_NAMES_MAX: usize = 1024;
 
+    /// How long a connection to an endpoint is tried at most, all steps together.
+    /// A lost SYN is sent again after one second, then only after two more.
+    pub const DIAL_MAX: Duration = Duration::from_secs(2);
+
+    /// How long a call waits for a connection to one endpoint before it tries
+    /// another, while the first is still being connected.
+    pub const DIAL_PATIENCE: Duration = Duration::from_millis(500);
+
+    /// A record whose endpoints fail is asked for again before its time, between
+    /// half of this and the whole after the last answer; twice as long after each
+    /// answer in a row that brought nothing newer.
+    pub const DOUBT_REST: Duration = Duration::from_millis(500);
+
+    /// How long at most.
+    pub const DOUBT_REST_MAX: Duration = Duration::from_secs(8);
+
+    /// How long one question about an endpoint's health stays open.
+    pub const HEALTH_WATCH: Duration = Duration::from_secs(3600);
+
+    /// How long after a question about health that ended without need the next one
+    /// is asked.
+    pub const HEALTH_REST: Duration = Duration::from_secs(1);
+
+    /// How long a call for which there is no connection at all rests before it
+    /// looks again, if nothing changes meanwhile.
+    pub const BIND_REST: Duration = Duration::from_millis(100);
+
+    /// How long a call waits for the source of a record that counts and is beyond
+    /// its time to live, before it uses that record.
+    pub const STALE_PATIENCE: Duration = Duration::from_millis(250);
+
     /// How long an answer to a question is waited for before another is asked.
     pub const RESOLVE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -383,6 +433,23 @@ pub mod binding {
 
     /// How long at most.
     pub const RESOLVE_RETRY_MAX: Duration = Duration::from_secs(10);
+}
+
+/// Bounds of what a server tells about itself.
+pub mod reflection {
+    use super::binding::SERVICE_BYTES_MAX;
+
+    /// Services that a client hears of, at most.
+    pub const SERVICES_MAX: usize = 256;
+
+    /// Earlier schemas of one service, at most.
+    pub const EARLIER_MAX: usize = 16;
+
+    /// Bytes of a list of services, at most: every list full, every text as long
+    /// as it may be, every length in two bytes. Looked at before a byte is decoded,
+    /// because a list of empty entries takes forty times its bytes in memory.
+    pub const SERVICES_BYTES_MAX: usize =
+        SERVICES_MAX * (3 + (3 + SERVICE_BYTES_MAX) + (1 + EARLIER_MAX) * (2 + 32));
 }
 
 /// What one side of a connection is ready to spend on the other.
@@ -433,6 +500,26 @@ pub struct Limits {
     pub outgoing_bytes_pause: usize,
     /// Calls in flight on one connection.
     pub calls_in_flight_max: usize,
+    /// Connections that one identity has open at a server. A further one is
+    /// refused in place of its welcome. This and the following bounds hold for
+    /// all connections of a key together, but for those that have limits of
+    /// their own by [`Authorizer::limits`](crate::Authorizer::limits).
+    pub connections_per_identity_max: usize,
+    /// Calls of one identity, each until its handler is gone and all that it has
+    /// [shielded](crate::CallContext::shield) is done. A call beyond is refused
+    /// as busy.
+    pub calls_per_identity_max: usize,
+    /// Of these, calls with a stream in either direction.
+    pub streams_per_identity_max: usize,
+    /// Bytes of requests that are held for one identity and bytes that wait to
+    /// leave to it, together. What is beyond meets the same as beyond
+    /// [`Limits::incoming_bytes_max`] and [`Limits::outgoing_bytes_max`]; and
+    /// from a connection whose client leaves its answers untaken nothing is
+    /// read while there is more.
+    pub bytes_per_identity_max: usize,
+    /// Calls in flight that one identity may cancel in a second, and at once.
+    /// The connection that brings one more is closed.
+    pub cancellations_per_second_max: u32,
     /// The longest that a handler may run, whatever the caller asked for.
     pub call_duration_max: Duration,
     /// The same for a call with a stream in either direction.
@@ -475,6 +562,11 @@ impl Default for Limits {
             outgoing_bytes_max: 64 * 1024 * 1024,
             outgoing_bytes_pause: 1024 * 1024,
             calls_in_flight_max: 1024,
+            connections_per_identity_max: 256,
+            calls_per_identity_max: 4 * 1024,
+            streams_per_identity_max: 2 * 1024,
+            bytes_per_identity_max: 256 * 1024 * 1024,
+            cancellations_per_second_max: 16 * 1024,
             call_duration_max: Duration::from_secs(300),
             stream_duration_max: Duration::from_secs(24 * 60 * 60),
             keepalive_idle: Duration::from_secs(1),
@@ -512,6 +604,22 @@ impl Limits {
             (self.outgoing_bytes_max, "outgoing_bytes_max is zero"),
             (self.outgoing_bytes_pause, "outgoing_bytes_pause is zero"),
             (self.calls_in_flight_max, "calls_in_flight_max is zero"),
+            (
+                self.connections_per_identity_max,
+                "connections_per_identity_max is zero",
+            ),
+            (
+                self.calls_per_identity_max,
+                "calls_per_identity_max is zero",
+            ),
+            (
+                self.bytes_per_identity_max,
+                "bytes_per_identity_max is zero",
+            ),
+            (
+                self.cancellations_per_second_max as usize,
+                "cancellations_per_second_max is zero",
+            ),
         ];
         let positive_durations = [
             (self.handshake, "handshake is zero"),

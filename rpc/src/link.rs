@@ -9,9 +9,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use sealmoot_crypto::secret::SecretArray;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -19,6 +17,7 @@ use tokio::time::Instant;
 use crate::client::Connection;
 use crate::connector::ConnectError;
 use crate::limits::{LINK_REFUSED_RETRY_MAX, LINK_RETRY_FIRST, LINK_RETRY_MAX, LINK_STANDS};
+use crate::pause::{half_to_whole, random};
 
 /// One connection to one place, kept up in the background for as long as this
 /// is not dropped. Calls in flight when a connection ends fail as they would
@@ -33,7 +32,8 @@ pub struct Link {
 pub enum DialError {
     /// Nobody answered, or something broke: it is tried again very soon.
     Failed(String),
-    /// One side does not want the other. That may change, but not at once, so
+    /// One side does not want the other, or nobody is in a hurry: calls of a name
+    /// go to another endpoint meanwhile. That may change, but hardly at once, so
     /// it is tried again ever less often.
     Refused(String),
 }
@@ -51,6 +51,8 @@ impl From<ConnectError> for DialError {
 struct Shared {
     state: Mutex<State>,
     changed: Notify,
+    /// Somebody waits for a connection.
+    wanted: Notify,
 }
 
 #[derive(Clone)]
@@ -69,11 +71,21 @@ impl Link {
         D: Fn() -> A + Send + 'static,
         A: Future<Output = Result<Connection, DialError>> + Send + 'static,
     {
+        Self::watched(dial, |_| ())
+    }
+
+    /// The same; `ended` is given each connection that has ended.
+    pub(crate) fn watched<D, A>(dial: D, ended: impl Fn(&Connection) + Send + 'static) -> Self
+    where
+        D: Fn() -> A + Send + 'static,
+        A: Future<Output = Result<Connection, DialError>> + Send + 'static,
+    {
         let shared = Arc::new(Shared {
             state: Mutex::new(State::Down("not connected yet".to_owned())),
             changed: Notify::new(),
+            wanted: Notify::new(),
         });
-        let task = tokio::spawn(keep_up(dial, Arc::clone(&shared)));
+        let task = tokio::spawn(keep_up(dial, ended, Arc::clone(&shared)));
         Self { shared, task }
     }
 
@@ -100,11 +112,28 @@ impl Link {
             changed.await;
         }
     }
+
+    /// Ends a long rest between attempts: a connection is wanted.
+    pub(crate) fn hurry(&self) {
+        self.shared.wanted.notify_one();
+    }
+
+    /// The connection, once one stands; or why the attempt that was under way or
+    /// came next did not make one. A long rest between attempts ends for it.
+    pub(crate) async fn attempt(&self) -> Result<Connection, String> {
+        let changed = self.shared.changed.notified();
+        if let Ok(connection) = self.connection() {
+            return Ok(connection);
+        }
+        self.hurry();
+        changed.await;
+        self.connection()
+    }
 }
 
 const LOST: &str = "connection lost";
 
-async fn keep_up<D, A>(dial: D, shared: Arc<Shared>)
+async fn keep_up<D, A>(dial: D, ended: impl Fn(&Connection), shared: Arc<Shared>)
 where
     D: Fn() -> A,
     A: Future<Output = Result<Connection, DialError>>,
@@ -117,6 +146,7 @@ where
                 let since = Instant::now();
                 shared.set(State::Up(connection.clone()));
                 connection.closed().await;
+                ended(&connection);
                 // A server that lets us in and throws us out would else be
                 // asked fifty times a second.
                 if since.elapsed() >= LINK_STANDS {
@@ -131,16 +161,16 @@ where
                 pause_max = LINK_REFUSED_RETRY_MAX;
             }
         }
-        tokio::time::sleep(jittered(pause)).await;
+        // A long rest must not outlast the refusals that it comes from.
+        pause = pause.min(pause_max);
+        // A thousand clients that lost one server must not come back in step.
+        let rest = half_to_whole(pause, random());
+        tokio::time::sleep(rest.min(LINK_RETRY_MAX)).await;
+        if let Some(longer) = rest.checked_sub(LINK_RETRY_MAX) {
+            let _ = tokio::time::timeout(longer, shared.wanted.notified()).await;
+        }
         pause = (pause * 2).min(pause_max);
     }
-}
-
-/// Between half of `pause` and the whole, so that a thousand clients that lost
-/// one server do not come back in step.
-fn jittered(pause: Duration) -> Duration {
-    let part = SecretArray::<1>::random().map_or(u8::MAX, |byte| byte.expose()[0]);
-    pause / 2 + pause.mul_f64(f64::from(part) / 510.0)
 }
 
 impl Shared {
@@ -177,6 +207,7 @@ mod tests {
     use super::*;
 
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use crate::channel::{Channel, Identity, MemoryChannel};
     use crate::limits::Limits;
@@ -214,6 +245,58 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_no_longer_refuses_is_tried_several_times_a_second_again() {
+        let refusing_until = Instant::now() + Duration::from_secs(60);
+        let failed = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&failed);
+        let _link = Link::start(move || {
+            let now = Instant::now();
+            let is_refused = now < refusing_until;
+            if !is_refused {
+                noted.lock().expect("no panic").push(now);
+            }
+            async move {
+                Err(match is_refused {
+                    true => DialError::Refused("not you".to_owned()),
+                    false => DialError::Failed("connection refused".to_owned()),
+                })
+            }
+        });
+        tokio::time::sleep_until(refusing_until + 2 * LINK_REFUSED_RETRY_MAX).await;
+        let failed = failed.lock().expect("no panic");
+        let rests = failed.windows(2).map(|pair| pair[1] - pair[0]);
+        let longest = rests.max().expect("several dials");
+        // The runtime's clock goes by milliseconds.
+        assert!(
+            longest <= LINK_RETRY_MAX + Duration::from_millis(2),
+            "{longest:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_rest_ends_when_somebody_waits() {
+        let link = Link::start(|| async { Err(DialError::Refused("not you".to_owned())) });
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        for _ in 0..3 {
+            let asked = Instant::now();
+            assert!(link.attempt().await.is_err());
+            // Not at once either: who asks often must not dial often. The first of
+            // them may end with a rest that had begun before.
+            assert!(
+                asked.elapsed() <= 2 * LINK_RETRY_MAX,
+                "{:?}",
+                asked.elapsed()
+            );
+        }
+        let asked = Instant::now();
+        for _ in 0..50 {
+            assert!(link.attempt().await.is_err());
+        }
+        let dials_per_second = 50.0 / asked.elapsed().as_secs_f64();
+        assert!(dials_per_second <= 11.0, "{dials_per_second}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn whoever_lets_us_in_and_throws_us_out_is_not_hammered() {
         let identity = || {
             let key = SigningKey::generate().expect("random source");
@@ -236,13 +319,5 @@ mod tests {
         };
         let dials = dials_in_a_minute(dial).await;
         assert!((300..=620).contains(&dials), "{dials}");
-    }
-
-    #[test]
-    fn pauses_stay_between_half_and_whole() {
-        for _ in 0..1_000 {
-            let pause = jittered(Duration::from_millis(200));
-            assert!(pause >= Duration::from_millis(100) && pause <= Duration::from_millis(200));
-        }
     }
 }

@@ -12,6 +12,12 @@
 //! The floor is the client's word that it has settled all sequences below and
 //! will never ask for them again; it lets the server forget them.
 //!
+//! No identity may take so much that others have no room: none grows to more
+//! than is left free. The more is taken, the less may one have, and a few
+//! together cannot have all (Choudhury and Hahne, "Dynamic Queue Length
+//! Thresholds for Shared-Memory Packet Switches", IEEE/ACM Transactions on
+//! Networking, 1998).
+//!
 //! A value without clock, I/O or randomness. [`session`] is the client's side.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +27,7 @@ use bytes::Bytes;
 use sealmoot_crypto::signature::KeyId;
 
 use crate::limits::{
-    ONCE_ENTRIES_ALL_MAX, ONCE_ENTRIES_MAX, ONCE_INCARNATIONS_MAX,
+    ONCE_ENTRIES_ALL_MAX, ONCE_ENTRIES_MAX, ONCE_EVICTABLE_AFTER, ONCE_INCARNATIONS_MAX,
     ONCE_INCARNATIONS_PER_IDENTITY_MAX, ONCE_KEPT, ONCE_REPLY_BYTES_MAX,
     ONCE_REPLY_BYTES_PER_IDENTITY_MAX, ONCE_WAITERS_MAX,
 };
@@ -102,6 +108,9 @@ pub struct Bounds {
     pub reply_bytes_max: usize,
     /// Attempts that wait for one call.
     pub waiters_max: usize,
+    /// How long an incarnation must not have been used before a further one of
+    /// its identity takes its place.
+    pub evictable_after: Duration,
     /// How long an incarnation is kept after its last use. Below twice the
     /// clients' horizon a retry may come too late and end as
     /// [`Code::OutcomeUnknown`]; it still never runs twice.
@@ -118,6 +127,7 @@ impl Default for Bounds {
             reply_bytes_per_identity_max: ONCE_REPLY_BYTES_PER_IDENTITY_MAX,
             reply_bytes_max: ONCE_REPLY_BYTES_MAX,
             waiters_max: ONCE_WAITERS_MAX,
+            evictable_after: ONCE_EVICTABLE_AFTER,
             kept: ONCE_KEPT,
         }
     }
@@ -149,6 +159,7 @@ pub struct Table<W> {
     ages: BTreeSet<(Instant, KeyId, Incarnation)>,
     entry_count: usize,
     reply_bytes: usize,
+    evicted_count: u64,
     bounds: Bounds,
 }
 
@@ -161,16 +172,22 @@ impl<W> Table<W> {
             ages: BTreeSet::new(),
             entry_count: 0,
             reply_bytes: 0,
+            evicted_count: 0,
             bounds,
         }
     }
 
-    /// Makes an incarnation known.
+    /// Makes an incarnation known. Where its identity has no room for it, the
+    /// one of its others that was used longest ago is forgotten, first of those
+    /// that remember no call: a client that is started over and over has no use
+    /// for those that it had before. What comes in a forgotten one is refused,
+    /// and never runs a second time.
     ///
     /// # Errors
     ///
-    /// A bound is reached, or the incarnation is known: whoever opens twice
-    /// could revive one that was forgotten. Always [`Execution::NotStarted`].
+    /// A bound is reached and nothing of this identity can be forgotten, or the
+    /// incarnation is known: whoever opens twice could revive one that was
+    /// forgotten. Always [`Execution::NotStarted`].
     pub fn open(
         &mut self,
         now: Instant,
@@ -186,11 +203,19 @@ impl<W> Table<W> {
         }
         let share = self.identities.get(&identity);
         let of_identity = share.map_or(0, |share| share.incarnations);
-        if of_identity >= self.bounds.incarnations_per_identity_max {
-            return Err(busy("too many incarnations of this identity"));
-        }
-        if self.incarnations.len() >= self.bounds.incarnations_max {
-            return Err(busy("too many incarnations"));
+        let room = room(
+            of_identity,
+            self.bounds.incarnations_per_identity_max,
+            self.incarnations.len(),
+            self.bounds.incarnations_max,
+        );
+        if room == 0 && !self.evict(now, identity, Lack::Incarnations) {
+            let message = if of_identity == 0 {
+                "too many incarnations"
+            } else {
+                "too many incarnations of this identity"
+            };
+            return Err(busy(message));
         }
         self.identities.entry(identity).or_default().incarnations += 1;
         self.ages.insert((now, identity, incarnation));
@@ -204,11 +229,9 @@ impl<W> Table<W> {
     pub fn begin(&mut self, now: Instant, identity: KeyId, id: OnceId, waiter: W) -> Begun<W> {
         self.touch(now, identity, id.incarnation);
         self.raise_floor(identity, id.incarnation, id.floor);
-        let is_full = self.entry_count >= self.bounds.entries_all_max;
-        let Some(incarnated) = self.incarnations.get_mut(&(identity, id.incarnation)) else {
-            let status = refusal(Code::FailedPrecondition, "unknown incarnation")
-                .with_details(UNKNOWN_INCARNATION);
-            return Begun::Refuse(waiter, status);
+        let place = (identity, id.incarnation);
+        let Some(incarnated) = self.incarnations.get_mut(&place) else {
+            return unknown(waiter);
         };
         if id.sequence < incarnated.floor {
             return Begun::Refuse(waiter, refusal(Code::Cancelled, "the call was settled"));
@@ -230,14 +253,21 @@ impl<W> Table<W> {
                 }
             };
         }
-        if is_full || incarnated.entries.len() >= self.bounds.entries_max {
+        // Only now: what needs no room forgets nothing.
+        let is_full = incarnated.entries.len() >= self.bounds.entries_max;
+        if is_full || !self.make_room(now, identity) {
             return Begun::Refuse(waiter, busy("too many calls are not settled"));
         }
+        // It is in use, but bounds may let that be forgotten.
+        let Some(incarnated) = self.incarnations.get_mut(&place) else {
+            return unknown(waiter);
+        };
         incarnated
             .entries
             .insert(id.sequence, Entry::running(waiter));
         incarnated.running += 1;
         self.entry_count += 1;
+        self.identities.entry(identity).or_default().entries += 1;
         Begun::Run
     }
 
@@ -265,16 +295,21 @@ impl<W> Table<W> {
             .map_or_else(Status::execution, |_| Execution::Executed);
         if execution.is_safe_to_retry() || key.sequence < incarnated.floor {
             incarnated.entries.remove(&key.sequence);
-            self.entry_count -= 1;
+            let removed = Share {
+                entries: 1,
+                ..Share::default()
+            };
+            self.release(key.identity, &removed);
         } else {
             let share = self.identities.entry(key.identity).or_default();
             let bytes = kept_bytes(outcome);
-            let room_of_identity = self
-                .bounds
-                .reply_bytes_per_identity_max
-                .saturating_sub(share.reply_bytes);
-            let room = self.bounds.reply_bytes_max.saturating_sub(self.reply_bytes);
-            if bytes <= room_of_identity.min(room) {
+            let room = room(
+                share.reply_bytes,
+                self.bounds.reply_bytes_per_identity_max,
+                self.reply_bytes,
+                self.bounds.reply_bytes_max,
+            );
+            if bytes <= room {
                 share.reply_bytes += bytes;
                 self.reply_bytes += bytes;
                 entry.bytes = bytes;
@@ -330,15 +365,83 @@ impl<W> Table<W> {
                 self.touch(now, identity, incarnation);
                 continue;
             }
-            self.ages.pop_first();
             forgotten += 1;
-            if let Some(incarnated) = self.incarnations.remove(&place) {
-                self.entry_count -= incarnated.entries.len();
-                let bytes = incarnated.entries.values().map(|entry| entry.bytes).sum();
-                self.release(identity, 1, bytes);
-            }
+            self.forget(used, identity, incarnation);
         }
         forgotten
+    }
+
+    /// Whether an identity may have one call more, if need be in place of what is
+    /// remembered for incarnations of its own that nobody uses any more: those must
+    /// not keep it from calling. Where that would not be enough nothing is
+    /// forgotten.
+    fn make_room(&mut self, now: Instant, identity: KeyId) -> bool {
+        if self.has_room(identity, 0) {
+            return true;
+        }
+        let evictable = self.evictable(now, identity, Lack::Entries);
+        let entries = evictable.map(|(_, incarnated)| incarnated.entries.len());
+        if !self.has_room(identity, entries.sum()) {
+            return false;
+        }
+        while !self.has_room(identity, 0) {
+            if !self.evict(now, identity, Lack::Entries) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether an identity may have one call more when so many of its own are
+    /// forgotten.
+    fn has_room(&self, identity: KeyId, forgotten: usize) -> bool {
+        let share = self.identities.get(&identity);
+        let of_identity = share.map_or(0, |share| share.entries);
+        let (own, all) = (of_identity - forgotten, self.entry_count - forgotten);
+        let all_max = self.bounds.entries_all_max;
+        room(own, all_max, all, all_max) > 0
+    }
+
+    /// Forgets one incarnation of an identity to make room for another of the
+    /// same, if there is one that may go.
+    fn evict(&mut self, now: Instant, identity: KeyId, lack: Lack) -> bool {
+        let oldest = self
+            .evictable(now, identity, lack)
+            .map(|(incarnation, incarnated)| {
+                let remembers = !incarnated.entries.is_empty();
+                (remembers, incarnated.used, incarnation)
+            })
+            .min();
+        let Some((_, used, incarnation)) = oldest else {
+            return false;
+        };
+        self.forget(used, identity, incarnation);
+        self.evicted_count += 1;
+        true
+    }
+
+    /// The incarnations of an identity that may go before their time. Looks at all
+    /// that it has, which its bound bounds.
+    fn evictable(
+        &self,
+        now: Instant,
+        identity: KeyId,
+        lack: Lack,
+    ) -> impl Iterator<Item = (Incarnation, &Incarnated<W>)> {
+        let own = (identity, Incarnation::default())..=(identity, [u8::MAX; 16]);
+        let evictable = self.incarnations.range(own).filter(move |(_, incarnated)| {
+            let unused = now.saturating_duration_since(incarnated.used);
+            let helps = lack == Lack::Incarnations || !incarnated.entries.is_empty();
+            helps && incarnated.running == 0 && unused >= self.bounds.evictable_after
+        });
+        evictable.map(|((_, incarnation), incarnated)| (*incarnation, incarnated))
+    }
+
+    fn forget(&mut self, used: Instant, identity: KeyId, incarnation: Incarnation) {
+        self.ages.remove(&(used, identity, incarnation));
+        if let Some(incarnated) = self.incarnations.remove(&(identity, incarnation)) {
+            self.release(identity, &incarnated.share());
+        }
     }
 
     /// Incarnations that are known.
@@ -354,6 +457,12 @@ impl<W> Table<W> {
     /// Bytes of replies that are kept.
     pub fn reply_bytes(&self) -> usize {
         self.reply_bytes
+    }
+
+    /// Incarnations that were forgotten before their time, for others of the same
+    /// identity.
+    pub fn evicted_count(&self) -> u64 {
+        self.evicted_count
     }
 
     /// Marks an incarnation as used, if it is known.
@@ -374,20 +483,37 @@ impl<W> Table<W> {
             return;
         };
         let removed = incarnated.raise_floor(floor);
-        self.entry_count -= removed.count;
-        self.release(identity, 0, removed.bytes);
+        self.release(identity, &removed);
     }
 
-    fn release(&mut self, identity: KeyId, incarnations: usize, bytes: usize) {
-        self.reply_bytes -= bytes;
+    fn release(&mut self, identity: KeyId, removed: &Share) {
+        self.entry_count -= removed.entries;
+        self.reply_bytes -= removed.reply_bytes;
         if let Some(share) = self.identities.get_mut(&identity) {
-            share.incarnations -= incarnations;
-            share.reply_bytes -= bytes;
+            share.incarnations -= removed.incarnations;
+            share.entries -= removed.entries;
+            share.reply_bytes -= removed.reply_bytes;
             if share.incarnations == 0 {
                 self.identities.remove(&identity);
             }
         }
     }
+}
+
+/// What an identity has no room for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lack {
+    Incarnations,
+    Entries,
+}
+
+/// By how much an identity that has taken `own` of `all` may grow: to what is left
+/// free then at most, and to its own bound.
+fn room(own: usize, own_max: usize, all: usize, all_max: usize) -> usize {
+    let free = all_max.saturating_sub(all);
+    // own + n <= free - n; the last one of all may be had by who has none.
+    let fair = free.saturating_sub(own).div_ceil(2);
+    fair.min(free).min(own_max.saturating_sub(own))
 }
 
 /// What everybody who waits for a cancelled call is told.
@@ -406,6 +532,11 @@ pub fn is_unknown_incarnation(status: &Status) -> bool {
     status.code() == Code::FailedPrecondition
         && status.execution().is_safe_to_retry()
         && status.details() == UNKNOWN_INCARNATION
+}
+
+fn unknown<W>(waiter: W) -> Begun<W> {
+    let status = refusal(Code::FailedPrecondition, "unknown incarnation");
+    Begun::Refuse(waiter, status.with_details(UNKNOWN_INCARNATION))
 }
 
 fn refusal(code: Code, message: &str) -> Status {

@@ -159,6 +159,11 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Whether messages of any stream wait: their leaving makes room.
+    pub(crate) fn has_stream_bytes(&self) -> bool {
+        self.stream_bytes > 0
+    }
+
     /// Ends a stream behind the messages that wait.
     pub(crate) fn end_stream(&mut self, call: u32) {
         self.change_stream(call, |sender| {

@@ -168,14 +168,17 @@ pub trait Authorizer: Send + Sync + 'static {
 
     /// What a server spends on this peer, where that differs from what it spends
     /// on others: strangers that are admitted only to log in get less, and stay
-    /// counted among the unauthenticated.
+    /// counted among the unauthenticated. Their at-most-once calls are refused
+    /// ([`Code::PermissionDenied`], not started): a server's memory of such calls is
+    /// bounded by identity, and these cost a stranger nothing.
     fn limits(&self, peer: &Peer) -> Option<Limits> {
         let _ = peer;
         None
     }
 }
 
-/// Why a peer was not admitted.
+/// Why a peer was not admitted, or why its connection was ended by choice
+/// ([`Connections::close_where`](crate::Connections::close_where)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Coarsely.

@@ -11,9 +11,11 @@
 
 use std::time::{Duration, Instant};
 
+use crate::details::RetryAfter;
 use crate::limits::{ONCE_HORIZON, RETRY_ATTEMPTS_MAX, RETRY_BACKOFF_FIRST, RETRY_BACKOFF_MAX};
 use crate::once::is_unknown_incarnation;
 use crate::once::session::combined;
+use crate::pause::{doubled, share_of};
 use crate::status::{Code, Execution, Status};
 
 mod budget;
@@ -78,13 +80,8 @@ impl RetryPolicy {
     /// exponential backoff with full jitter (Brooker, "Exponential Backoff And
     /// Jitter", AWS Architecture Blog, 2015). `random` is uniform over all `u64`.
     pub fn backoff(&self, failures: u32, random: u64) -> Duration {
-        let doubled = 1_u32
-            .checked_shl(failures.saturating_sub(1))
-            .unwrap_or(u32::MAX);
-        let ceiling = self
-            .backoff_first
-            .saturating_mul(doubled)
-            .min(self.backoff_max);
+        let times = failures.saturating_sub(1);
+        let ceiling = doubled(self.backoff_first, times, self.backoff_max);
         share_of(ceiling, random)
     }
 }
@@ -114,6 +111,10 @@ pub struct Attempts {
     begun: u32,
     failures: u32,
     is_hedged: bool,
+    /// The attempt ended with its connection.
+    is_cut: bool,
+    /// That has happened before, and the attempt after it cost nothing.
+    was_cut: bool,
     execution: Execution,
 }
 
@@ -127,6 +128,8 @@ impl Attempts {
             begun: 0,
             failures: 0,
             is_hedged: false,
+            is_cut: false,
+            was_cut: false,
             execution: Execution::NotSent,
         }
     }
@@ -137,7 +140,19 @@ impl Attempts {
         self.begun += 1;
     }
 
+    /// The attempt that fails next ended with its connection. The first time, the
+    /// attempt after it costs nothing of the budget: a server that dies or drains
+    /// ends all calls that it has at once, more than a budget holds, and not one of
+    /// them for being too many. A call can be doubled by that, and no more.
+    pub fn cut(&mut self) {
+        self.is_cut = true;
+    }
+
     /// An attempt that has begun has failed; `random` is uniform over all `u64`.
+    ///
+    /// A [`RetryAfter`] with an `Unavailable` or `ResourceExhausted` of a call that
+    /// did not start stands before the rest; where the deadline comes first, the
+    /// failure is reported.
     pub fn failed(
         &mut self,
         now: Instant,
@@ -147,6 +162,7 @@ impl Attempts {
         random: u64,
     ) -> Decision {
         let before = self.execution;
+        let is_free = std::mem::take(&mut self.is_cut) && !self.was_cut;
         self.failures += 1;
         self.execution = combined([before], status.execution());
         if status.execution() == Execution::Executed {
@@ -160,17 +176,23 @@ impl Attempts {
         if self.guard == Guard::Once && is_unknown_incarnation(status) {
             return self.unknown(before, may_try, status);
         }
+        let remaining = self.deadline.saturating_duration_since(now);
+        let asked = asked_rest(status);
         if !may_try
             || !is_passing(status.code())
             || !self.is_safe(now, policy)
-            || !budget.withdraw(now)
+            // The caller learns at once that there is nothing to wait for.
+            || asked >= remaining
+            || !self.pays(is_free, now, budget)
         {
             return Decision::Report(self.report(status));
         }
         // Half of what remains, at most: a rest until the deadline is no attempt.
-        let remaining = self.deadline.saturating_duration_since(now);
+        // What the server asks for comes before it, so that those who were told
+        // the same time do not come back together.
         let rest = policy.backoff(self.failures, random);
-        Decision::Again(rest.min(share_of(remaining / 2, random)))
+        let may_rest = (remaining - asked) / 2;
+        Decision::Again(asked + rest.min(share_of(may_rest, random)))
     }
 
     /// When a second attempt should begin beside the first, if at all: after 95
@@ -252,6 +274,11 @@ impl Attempts {
         Decision::Report(self.report(&status))
     }
 
+    fn pays(&mut self, is_free: bool, now: Instant, budget: &mut Budget) -> bool {
+        self.was_cut |= is_free;
+        is_free || budget.withdraw(now)
+    }
+
     fn is_safe(&self, now: Instant, policy: &RetryPolicy) -> bool {
         match self.execution {
             Execution::NotSent | Execution::NotStarted => true,
@@ -282,11 +309,14 @@ fn is_passing(code: Code) -> bool {
     )
 }
 
-/// `random` / 2^64 of it.
-pub(crate) fn share_of(duration: Duration, random: u64) -> Duration {
-    let nanos = duration.as_nanos().min(u128::from(u64::MAX));
-    let share = (nanos * u128::from(random)) >> 64;
-    Duration::from_nanos(u64::try_from(share).unwrap_or(u64::MAX))
+/// How long a server that did not start the call asks to be left alone.
+fn asked_rest(status: &Status) -> Duration {
+    let may_ask = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)
+        && status.execution() == Execution::NotStarted;
+    match status.detail::<RetryAfter>() {
+        Some(Ok(after)) if may_ask => Duration::from_millis(after.milliseconds),
+        _ => Duration::ZERO,
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Calls that are sent again, over a connection that is made again.
+//! Calls that are sent again, over connections that are made again.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,36 +8,63 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use sealmoot_crypto::secret::SecretArray;
 use tokio::time::{sleep, sleep_until, timeout_at};
 
-use crate::client::{CallOptions, Connection};
+use crate::binding::balance::EndpointId;
+use crate::binding::endpoints::Endpoints;
+use crate::client::{CallOptions, StreamCall};
+use crate::details::RetryAfter;
 use crate::limits::{DURATION_MAX, HEDGE_METHODS_MAX};
 use crate::link::Link;
 use crate::metadata::Metadata;
 use crate::multiplexer::Extras;
 use crate::once::{OnceId, Outcome, is_unknown_incarnation};
+use crate::pause::random;
 use crate::retry::{Attempts, Budget, Decision, Guard, Idempotency, Latencies, RetryPolicy};
+use crate::service::MethodKind;
 use crate::status::{Code, Execution, Status};
 use crate::streams::{RawPendingReply, RawReplyStream, RawRequestSink};
 
 mod incarnations;
+mod reach;
 
 use incarnations::{Incarnations, Place};
+use reach::{Lease, Reach};
 
-/// A client of one place that sends failed calls again, where that cannot act
-/// twice: what certainly did not start, methods that are idempotent, and
-/// at-most-once calls ([`Guard`]). Retries and hedges of all its clones spend one
-/// [`Budget`].
+/// A client of one place, or of a name ([`Binder`](crate::binding::Binder)), that
+/// sends failed calls again, where that cannot act twice: what certainly did not
+/// start, methods that are idempotent, and at-most-once calls ([`Guard`]). Retries
+/// and hedges of all its clones spend one [`Budget`], except that the first attempt
+/// after one that ended with its connection is free, once a call.
+///
+/// Where there is no connection, a call waits for one. When its time is over before
+/// there is, it fails with [`Code::DeadlineExceeded`], and its message ends with why
+/// there was none; if no attempt was made before, with [`Execution::NotSent`]. A
+/// name that nobody knows, or whose record is not to be believed, fails a call at
+/// once.
 ///
 /// A status that comes out of it tells of all attempts together.
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # use std::time::Duration;
+/// # use sealmoot_rpc::{Connector, Link, RetryPolicy, Retrying};
+/// # fn example(connector: Arc<Connector>) -> Retrying {
+/// // Keeps one connection up; each attempt at it takes two seconds at most.
+/// let link = Link::start(move || {
+///     let connector = Arc::clone(&connector);
+///     async move { Ok(connector.connect("store.example:7000", Duration::from_secs(2)).await?) }
+/// });
+/// Retrying::new(link, RetryPolicy::default())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Retrying {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    link: Link,
+    reach: Reach,
     policy: RetryPolicy,
     state: Mutex<State>,
 }
@@ -52,13 +79,22 @@ struct State {
 impl Retrying {
     /// Calls over whatever connection `link` has at the time.
     pub fn new(link: Link, policy: RetryPolicy) -> Self {
+        Self::over(Reach::One(link), policy)
+    }
+
+    /// Calls at whatever endpoint is good for the next attempt.
+    pub(crate) fn named(endpoints: Arc<Endpoints>, policy: RetryPolicy) -> Self {
+        Self::over(Reach::Named(endpoints), policy)
+    }
+
+    fn over(reach: Reach, policy: RetryPolicy) -> Self {
         let state = Mutex::new(State {
             budget: Budget::new(now()),
             latencies: HashMap::new(),
             incarnations: Incarnations::default(),
         });
         let shared = Arc::new(Shared {
-            link,
+            reach,
             policy,
             state,
         });
@@ -93,69 +129,107 @@ impl Retrying {
             metadata: &options.metadata,
             attempts: Attempts::new(guard, deadline),
             place: None,
+            tried: Vec::new(),
         };
         call.run().await
     }
 
-    /// As [`Connection::client_stream`], over the current connection. A start that
-    /// was not sent is tried once more; what fails later comes out of the streams.
+    /// As [`client_stream`](crate::Connection::client_stream) of a connection, for
+    /// which it waits if there is none. A start that was not sent is tried once
+    /// more; what fails later comes out of the streams.
     ///
     /// # Errors
     ///
-    /// No such call can be made now; [`Execution::NotSent`].
-    pub fn client_stream(
+    /// No such call could be made; [`Execution::NotSent`].
+    pub async fn client_stream(
         &self,
         method: u64,
         options: &CallOptions,
     ) -> Result<(RawRequestSink, RawPendingReply), Status> {
-        self.start(|connection| connection.client_stream(method, options))
+        let (kind, body) = (MethodKind::ClientStream, Bytes::new());
+        let stream = self.start(kind, method, body, options).await?;
+        Ok(RawRequestSink::answered(stream))
     }
 
-    /// As [`Connection::server_stream`], started as
+    /// As [`server_stream`](crate::Connection::server_stream) of a connection, started as
     /// [`Retrying::client_stream`] does.
     ///
     /// # Errors
     ///
-    /// No such call can be made now; [`Execution::NotSent`].
-    pub fn server_stream(
+    /// No such call could be made; [`Execution::NotSent`].
+    pub async fn server_stream(
         &self,
         method: u64,
         body: impl Into<Bytes>,
         options: &CallOptions,
     ) -> Result<RawReplyStream, Status> {
-        let body = body.into();
-        self.start(|connection| connection.server_stream(method, body.clone(), options))
+        let (kind, body) = (MethodKind::ServerStream, body.into());
+        let stream = self.start(kind, method, body, options).await?;
+        Ok(RawReplyStream::new(stream))
     }
 
-    /// As [`Connection::bidirectional`], started as
+    /// As [`bidirectional`](crate::Connection::bidirectional) of a connection, started as
     /// [`Retrying::client_stream`] does.
     ///
     /// # Errors
     ///
-    /// No such call can be made now; [`Execution::NotSent`].
-    pub fn bidirectional(
+    /// No such call could be made; [`Execution::NotSent`].
+    pub async fn bidirectional(
         &self,
         method: u64,
         options: &CallOptions,
     ) -> Result<(RawRequestSink, RawReplyStream), Status> {
-        self.start(|connection| connection.bidirectional(method, options))
+        let (kind, body) = (MethodKind::Bidirectional, Bytes::new());
+        let stream = self.start(kind, method, body, options).await?;
+        Ok(RawRequestSink::both_ways(stream))
     }
 
-    /// What is called over.
-    pub fn link(&self) -> &Link {
-        &self.shared.link
+    /// Whether a connection stands, so that a call could be sent at once.
+    pub fn is_up(&self) -> bool {
+        self.shared.reach.is_up()
     }
 
-    fn start<T>(&self, start: impl Fn(&Connection) -> Result<T, Status>) -> Result<T, Status> {
-        match start(&self.shared.connection()?) {
-            Err(status)
-                if status.execution().is_safe_to_retry()
-                    && self.shared.state().budget.withdraw(now()) =>
-            {
+    /// Waits until a connection stands. Callers put a deadline around it.
+    ///
+    /// # Errors
+    ///
+    /// There is nobody to wait for: the name is not known, or its record is not to
+    /// be believed. Of one place, none.
+    pub async fn up(&self) -> Result<(), Status> {
+        self.shared.reach.lease(&[], None).await.map(|_| ())
+    }
+
+    async fn start(
+        &self,
+        kind: MethodKind,
+        method: u64,
+        body: Bytes,
+        options: &CallOptions,
+    ) -> Result<Arc<StreamCall>, Status> {
+        let deadline = now() + options.timeout.min(DURATION_MAX);
+        let (mut tried, mut is_second) = (Vec::new(), false);
+        loop {
+            let leased = timeout_at(deadline.into(), self.shared.reach.lease(&tried, None));
+            let lease = match leased.await {
+                Ok(lease) => lease?,
+                Err(_) => return Err(self.shared.too_late()),
+            };
+            let mut options = options.clone();
+            options.timeout = deadline.saturating_duration_since(now());
+            let endpoint = lease.endpoint();
+            let (connection, seat) = lease.into_parts();
+            match connection.stream(kind, method, body.clone(), &options, seat) {
                 // The connection may have ended a moment ago and be replaced.
-                start(&self.shared.connection()?)
+                Err(status)
+                    if status.execution().is_safe_to_retry()
+                        && !is_second
+                        && self.shared.state().budget.withdraw(now()) =>
+                {
+                    is_second = true;
+                    tried.extend(endpoint);
+                }
+                started => return started,
             }
-            started => started,
         }
     }
 }
@@ -164,18 +238,20 @@ impl fmt::Debug for Retrying {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Retrying")
-            .field("link", &self.shared.link)
+            .field("reach", &self.shared.reach)
             .field("policy", &self.shared.policy)
             .finish_non_exhaustive()
     }
 }
 
 impl Shared {
-    fn connection(&self) -> Result<Connection, Status> {
-        self.link.connection().map_err(|cause| {
-            let message = format!("no connection: {cause}");
-            Status::new(Code::Unavailable, Execution::NotSent, message)
-        })
+    /// A status for a caller whose time has run out.
+    fn too_late(&self) -> Status {
+        let message = match self.reach.cause() {
+            None => "no time left to call".to_owned(),
+            Some(cause) => format!("no connection in time: {cause}"),
+        };
+        Status::new(Code::DeadlineExceeded, Execution::NotSent, message)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -194,6 +270,8 @@ struct Call<'a> {
     attempts: Attempts,
     /// The name of an at-most-once call, from its first attempt on.
     place: Option<Place>,
+    /// Endpoints at which an attempt has failed.
+    tried: Vec<EndpointId>,
 }
 
 impl Call<'_> {
@@ -216,9 +294,9 @@ impl Call<'_> {
         let deadline = self.attempts.deadline();
         let ready = match timeout_at(deadline.into(), self.prepare()).await {
             Ok(ready) => ready,
-            Err(_) => Err(self.too_late()),
+            Err(_) => Err(self.shared.too_late()),
         };
-        let (connection, once) = match ready {
+        let (lease, once) = match ready {
             Ok(ready) => ready,
             Err(status) => return Err(self.failed(&status)),
         };
@@ -231,20 +309,19 @@ impl Call<'_> {
         // of a share of it would cancel what the next one wants to join.
         let left = deadline.saturating_duration_since(sent);
         if left.is_zero() {
-            let status = self.too_late();
+            let status = self.shared.too_late();
             return Err(self.failed(&status));
         }
-        let body = self.body.clone();
-        let first = connection.call_extra(self.method, body, left, &extras);
-        let mut first = pin!(first);
+        let (body, connection) = (self.body.clone(), lease.connection.clone());
+        let mut first = pin!(connection.call_extra(self.method, body, left, &extras));
         let Some(hedge_at) = self.hedge_at(sent) else {
             let outcome = first.await;
-            return self.ended(outcome, sent);
+            return self.ended(outcome, sent, lease);
         };
         tokio::select! {
             biased;
-            outcome = first.as_mut() => self.ended(outcome, sent),
-            () = sleep_until(hedge_at.into()) => self.hedged(first, sent, &extras).await,
+            outcome = first.as_mut() => self.ended(outcome, sent, lease),
+            () = sleep_until(hedge_at.into()) => self.hedged(first, sent, lease, &extras).await,
         }
     }
 
@@ -253,32 +330,34 @@ impl Call<'_> {
         &mut self,
         mut first: Pin<&mut (impl Future<Output = Outcome> + Send)>,
         sent: Instant,
+        lease: Lease,
         extras: &Extras,
     ) -> Result<Bytes, Decision> {
         let hedged = now();
         let left = self.attempts.deadline().saturating_duration_since(hedged);
-        let connection = self.shared.link.connection().ok();
-        let Some(connection) = connection.filter(|_| self.may_hedge(hedged)) else {
+        let tried: Vec<_> = self.tried.iter().copied().chain(lease.endpoint()).collect();
+        let beside = self.shared.reach.lease_now(&tried);
+        let Some(beside) = beside.filter(|_| self.may_hedge(hedged)) else {
             let outcome = first.await;
-            return self.ended(outcome, sent);
+            return self.ended(outcome, sent, lease);
         };
         self.attempts.begin(hedged);
-        let second = connection.call_extra(self.method, self.body.clone(), left, extras);
-        let mut second = pin!(second);
+        let (body, connection) = (self.body.clone(), beside.connection.clone());
+        let mut second = pin!(connection.call_extra(self.method, body, left, extras));
         // Whichever is dropped unanswered is cancelled.
         tokio::select! {
             biased;
-            outcome = first.as_mut() => match self.ended(outcome, sent) {
+            outcome = first.as_mut() => match self.ended(outcome, sent, lease) {
                 Err(Decision::Wait) => {
                     let outcome = second.await;
-                    self.ended(outcome, hedged)
+                    self.ended(outcome, hedged, beside)
                 }
                 ended => ended,
             },
-            outcome = second.as_mut() => match self.ended(outcome, hedged) {
+            outcome = second.as_mut() => match self.ended(outcome, hedged, beside) {
                 Err(Decision::Wait) => {
                     let outcome = first.await;
-                    self.ended(outcome, sent)
+                    self.ended(outcome, sent, lease)
                 }
                 ended => ended,
             },
@@ -287,38 +366,30 @@ impl Call<'_> {
 
     /// What an attempt needs: a connection, and a name if it is one of at most
     /// once. A failure here is [`Execution::NotSent`].
-    async fn prepare(&mut self) -> Result<(Connection, Option<OnceId>), Status> {
-        let connection = self.shared.link.up().await;
+    async fn prepare(&mut self) -> Result<(Lease, Option<OnceId>), Status> {
+        // What may have run is known where it was sent and nowhere else.
+        let place = self.place.as_ref().filter(|_| !self.attempts.may_move());
+        let server = place.map(Place::server);
+        let lease = self.shared.reach.lease(&self.tried, server).await?;
         if self.guard != Guard::Once {
-            return Ok((connection, None));
+            return Ok((lease, None));
         }
         if self.attempts.is_too_late(now(), &self.shared.policy) {
             let message = "it is too long ago that the call was first sent";
             return Err(Status::new(Code::Unavailable, Execution::NotSent, message));
         }
-        let server = connection.peer().key_id();
-        if self
-            .place
-            .as_ref()
-            .is_some_and(|place| place.server() != server)
-        {
-            if !self.attempts.may_move() {
-                let message = "another server answers, which cannot know whether the call ran";
-                return Err(Status::new(Code::Unavailable, Execution::NotSent, message));
-            }
-            self.place = None;
-        }
-        let place = match self.place.take() {
+        let server = lease.connection.peer().key_id();
+        let place = match self.place.take().filter(|place| place.server() == server) {
             Some(place) => place,
-            None => Place::take(self.shared, &connection).await?,
+            None => Place::take(self.shared, &lease.connection).await?,
         };
         let id = place.id();
         self.place = Some(place);
-        Ok((connection, Some(id)))
+        Ok((lease, Some(id)))
     }
 
     /// An attempt that was sent then has ended.
-    fn ended(&mut self, outcome: Outcome, sent: Instant) -> Result<Bytes, Decision> {
+    fn ended(&mut self, outcome: Outcome, sent: Instant, lease: Lease) -> Result<Bytes, Decision> {
         if let Some(place) = &self.place {
             match &outcome {
                 Ok(_) => place.heard(sent),
@@ -327,22 +398,42 @@ impl Call<'_> {
                 Err(_) => {}
             }
         }
+        let (endpoint, is_cut) = (lease.endpoint(), lease.connection.is_closed());
+        lease.end(&outcome);
         match outcome {
             Ok(reply) => {
                 self.took(sent);
                 Ok(reply)
             }
-            Err(status) => Err(self.failed(&status)),
+            Err(status) => {
+                self.tried.extend(endpoint);
+                if is_cut {
+                    self.attempts.cut();
+                }
+                Err(self.failed(&status))
+            }
         }
     }
 
     fn failed(&mut self, status: &Status) -> Decision {
-        // Without randomness the longest rest is taken.
-        let random = SecretArray::<8>::random()
-            .map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes.expose()));
+        let random = random();
         let policy = &self.shared.policy;
+        // What one server asks for does not keep the call from another.
+        let moves = status.detail::<RetryAfter>().is_some()
+            && self.attempts.may_move()
+            && self.shared.reach.has_other(&self.tried);
+        let judged = match moves {
+            true => status.clone().with_details(Bytes::new()),
+            false => status.clone(),
+        };
         let budget = &mut self.shared.state().budget;
-        self.attempts.failed(now(), status, policy, budget, random)
+        let decision = self.attempts.failed(now(), &judged, policy, budget, random);
+        match decision {
+            Decision::Report(report) if moves && report.details().is_empty() => {
+                Decision::Report(report.with_details(status.details().clone()))
+            }
+            decision => decision,
+        }
     }
 
     fn took(&self, sent: Instant) {
@@ -369,14 +460,6 @@ impl Call<'_> {
     fn may_hedge(&mut self, at: Instant) -> bool {
         let budget = &mut self.shared.state().budget;
         self.attempts.hedge(at, &self.shared.policy, budget)
-    }
-
-    fn too_late(&self) -> Status {
-        let message = match self.shared.link.connection() {
-            Ok(_) => "no time left to call".to_owned(),
-            Err(cause) => format!("no connection in time: {cause}"),
-        };
-        Status::new(Code::DeadlineExceeded, Execution::NotSent, message)
     }
 }
 

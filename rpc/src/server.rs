@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use sealmoot_crypto::signature::SigningKey;
@@ -20,11 +20,13 @@ use crate::channel::AllowedUsers;
 use crate::channel::Identity;
 use crate::connection::Driver;
 use crate::connector::ConfigError;
+use crate::counted;
 use crate::handshake::{self, HandshakeError};
 use crate::limits::{ACCEPT_RETRY, DURATION_MAX, Limits, ONCE_SWEEP};
 use crate::listening::{self, Arrival, Door, Listening};
 use crate::noise::Acceptance;
-use crate::peer::Authorizer;
+use crate::peer::{Authorizer, Peer, Refusal};
+use crate::quota::{Membership, Quotas, TooManyConnections};
 use crate::service::Router;
 use crate::serving::{CloseOnDrop, Link, OnceCalls, ServerEndpoint};
 use crate::status::{Code, Execution, Status};
@@ -149,15 +151,18 @@ impl ServerBuilder {
             admission: Admission::new(&limits),
             links: Mutex::default(),
             once: OnceCalls::new(),
+            quotas: Quotas::new(&limits),
             limits,
             stopping,
         });
+        let weak = Arc::downgrade(&shared);
         let task = tokio::spawn(serve(places, shared));
         Ok(ServerHandle {
             local_addresses,
             door,
             stop,
             task,
+            shared: weak,
         })
     }
 }
@@ -178,6 +183,7 @@ pub struct ServerHandle {
     door: Door,
     stop: watch::Sender<Option<Instant>>,
     task: JoinHandle<()>,
+    shared: Weak<Shared>,
 }
 
 impl ServerHandle {
@@ -197,6 +203,11 @@ impl ServerHandle {
     /// listeners were given.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local_addresses
+    }
+
+    /// The open connections, for whoever ends some of them by choice.
+    pub fn connections(&self) -> Connections {
+        Connections(Weak::clone(&self.shared))
     }
 
     /// The way in from within this process, for
@@ -222,6 +233,46 @@ impl Drop for ServerHandle {
     }
 }
 
+/// The open connections of a server: whoever holds it can end some of them, while
+/// the server lives.
+#[derive(Clone, Debug)]
+pub struct Connections(Weak<Shared>);
+
+impl Connections {
+    /// How many connections are open.
+    pub fn count(&self) -> usize {
+        let shared = self.0.upgrade();
+        shared.map_or(0, |shared| shared.links().by_number.len())
+    }
+
+    /// Ends at once the connections of those for whom `judge` has a reason, and says
+    /// how many these were. Their handlers are dropped; what they held of streams
+    /// ends; at-most-once calls go on and keep their outcome. The clients are told
+    /// the reason in a goaway: their calls in flight fail with it as
+    /// [`Execution::MaybeExecuted`], those that had not left as
+    /// [`Execution::NotSent`].
+    ///
+    /// A peer that the [`Authorizer`] has admitted and that is not welcomed yet is
+    /// not among them: whoever ends connections because the authorizer would now
+    /// decide otherwise asks again a moment later.
+    ///
+    /// Costs calls nothing: `judge` is asked here alone, without any lock held.
+    pub fn close_where(&self, judge: impl Fn(&Peer) -> Option<Refusal>) -> usize {
+        let Some(shared) = self.0.upgrade() else {
+            return 0;
+        };
+        let open: Vec<_> = shared.links().by_number.values().cloned().collect();
+        let cut =
+            |link: &Arc<Link>| judge(link.peer()).is_some_and(|reason| link.cut(status_of(reason)));
+        open.iter().filter(|link| cut(link)).count()
+    }
+}
+
+/// What a client is told. The execution is set anew for each call that this ends.
+fn status_of(reason: Refusal) -> Status {
+    Status::new(reason.code, Execution::MaybeExecuted, reason.message).with_details(reason.details)
+}
+
 struct Shared {
     identity: Identity,
     authorizer: Arc<dyn Authorizer>,
@@ -229,6 +280,7 @@ struct Shared {
     admission: Arc<Admission>,
     links: Mutex<Links>,
     once: Arc<OnceCalls>,
+    quotas: Quotas,
     limits: Limits,
     stopping: watch::Receiver<Option<Instant>>,
 }
@@ -260,7 +312,10 @@ async fn serve(mut places: Vec<Listening>, shared: Arc<Shared>) {
             biased;
             _ = stopping.changed() => break,
             Some(_) = connections.join_next() => {}
-            _ = sweep.tick() => shared.once.expire(),
+            _ = sweep.tick() => {
+                shared.once.expire();
+                shared.quotas.forget_unused(Instant::now().into_std());
+            }
             () = tokio::time::sleep_until(breath_end.unwrap_or_else(Instant::now)),
                 if breath_end.is_some() => breath_end = None,
             arrived = listening::next(&mut places), if breath_end.is_none() => match arrived {
@@ -283,6 +338,8 @@ async fn serve(mut places: Vec<Listening>, shared: Arc<Shared>) {
     let Some(deadline) = *stopping.borrow() else {
         return;
     };
+    // Before the connections: calls that need not go on end in time for them.
+    shared.router.draining();
     shared.drain();
     let emptied = async { while connections.join_next().await.is_some() {} };
     if timeout_at(deadline, emptied).await.is_err() {
@@ -322,6 +379,29 @@ fn admit(
     place.map(Some).ok_or(Refused)
 }
 
+/// As what a client is admitted.
+enum Standing {
+    /// As somebody that anybody can be, with limits of its own. It has no
+    /// account: as many keys as it likes are as many accounts, and the places of
+    /// the unauthenticated bound how many of them there are.
+    Guest(Box<Limits>),
+    /// As one of those whose connections are counted together.
+    Member(Membership),
+}
+
+fn enter(shared: &Shared, peer: &Peer) -> Result<Standing, Refusal> {
+    if let Some(limits) = shared.authorizer.limits(peer) {
+        return Ok(Standing::Guest(Box::new(limits)));
+    }
+    match shared.quotas.enter(peer.key_id()) {
+        Ok(membership) => Ok(Standing::Member(membership)),
+        Err(TooManyConnections) => Err(Refusal::new(
+            Code::ResourceExhausted,
+            "too many connections of this identity",
+        )),
+    }
+}
+
 /// One connection from its first byte to its last.
 async fn converse(arrival: Arrival, place: Option<Place>, shared: Arc<Shared>) {
     let deadline = Instant::now() + shared.limits.handshake;
@@ -333,55 +413,62 @@ async fn converse(arrival: Arrival, place: Option<Place>, shared: Arc<Shared>) {
             let channel = arrival
                 .open(&shared.identity, place.as_ref(), &shared.limits)
                 .await?;
-            handshake::accept(channel, &*shared.authorizer, &shared.limits).await
+            let enter = |peer: &Peer| enter(&shared, peer);
+            handshake::accept(channel, &*shared.authorizer, &shared.limits, enter).await
         };
         match &place {
             Some(place) => place.in_turns(shake).await,
             None => shake.await,
         }
     };
-    let (stream, peer) = tokio::select! {
+    let (stream, peer, standing) = tokio::select! {
         shaken = timeout_at(deadline, handshake) => match shaken {
             Ok(Ok(admitted)) => admitted,
             Ok(Err::<_, HandshakeError>(error)) => {
                 tracing::debug!(?source, %error, "no connection");
+                counted::handshake_failed("failed");
                 return;
             }
             Err(_) => {
                 tracing::debug!(?source, "no connection: the handshake took too long");
+                counted::handshake_failed("out_of_time");
                 return;
             }
         },
         () = evicted(place.as_ref()) => {
             tracing::debug!(?source, "no connection: others had to be let in");
+            counted::handshake_failed("displaced");
             return;
         }
         _ = stopping.wait_for(Option::is_some) => return,
     };
-    let own_limits = shared.authorizer.limits(&peer);
     // Somebody unknown keeps its place, and makes its source no better known.
-    let (place, presence) = match place {
-        Some(place) if own_limits.is_some() => {
+    let (place, presence) = match (place, &standing) {
+        (Some(place), Standing::Guest(_)) => {
             place.welcome();
             (Some(place), None)
         }
-        Some(place) => (None, Some(place.authorized())),
-        None => (None, None),
+        (Some(place), Standing::Member(_)) => (None, Some(place.authorized(peer.key_id()))),
+        (None, _) => (None, None),
     };
-    let limits = own_limits.as_ref().unwrap_or(&shared.limits);
+    let limits = match &standing {
+        Standing::Guest(limits) => limits,
+        Standing::Member(_) => &shared.limits,
+    };
     let (key_id, origin, transport) = (peer.key_id(), peer.origin(), peer.transport());
     tracing::debug!(%origin, %transport, %key_id, "connected");
     let (router, once) = (Arc::clone(&shared.router), Arc::clone(&shared.once));
     let (mut endpoint, link) = ServerEndpoint::new(router, once, peer, limits);
-    if own_limits.is_some() {
-        endpoint = endpoint.for_guest();
-    }
+    endpoint = match &standing {
+        Standing::Guest(_) => endpoint.for_guest(),
+        Standing::Member(membership) => endpoint.counted_by(membership.share()),
+    };
     let registration = Registration::new(&shared, link);
     tokio::select! {
         () = Driver::new(stream, endpoint, limits) => {}
         () = evicted(place.as_ref()) => {}
     }
-    drop((place, presence));
+    drop((place, presence, standing));
     drop(registration);
     tracing::debug!(%origin, %transport, %key_id, "disconnected");
 }
@@ -436,6 +523,7 @@ impl Registration {
         }
         links.by_number.insert(number, link);
         drop(links);
+        counted::connection_opened();
         Self {
             shared: Arc::clone(shared),
             number,
@@ -446,6 +534,7 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         self.shared.links().by_number.remove(&self.number);
+        counted::connection_closed();
     }
 }
 

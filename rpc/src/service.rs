@@ -1,5 +1,6 @@
 //! What a server runs: services, found by method.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
@@ -10,8 +11,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::descriptor::ServiceDescriptor;
+use crate::interceptor::{ServerInterceptor, intercepted};
 use crate::metadata::Metadata;
+use crate::multiplexer::StreamKey;
 use crate::peer::Peer;
+use crate::quota::Permit;
+use crate::serving::Link;
 use crate::status::{Code, Execution, Status};
 use crate::streams::{RawReplies, RawRequests};
 
@@ -60,18 +66,58 @@ impl MethodKind {
 /// What a handler knows beside the request.
 #[derive(Clone, Debug)]
 pub struct CallContext {
-    peer: Peer,
+    origin: CallOrigin,
     deadline: Option<Instant>,
     metadata: Metadata,
+    /// One of a type.
+    values: Vec<Arc<dyn Any + Send + Sync>>,
+}
+
+/// Where a call comes from, and with that who counts it.
+#[derive(Clone, Debug)]
+pub(crate) enum CallOrigin {
+    /// Code that made the context itself: nobody counts.
+    Elsewhere(Peer),
+    /// A connection. The peer is the connection's, so that a call costs one
+    /// reference and not two.
+    Connection {
+        link: Arc<Link>,
+        key: StreamKey,
+        /// Of an at-most-once call: its handler may outlive the connection.
+        permit: Option<Arc<Permit>>,
+    },
 }
 
 impl CallContext {
     /// The context of a call by `peer`, without metadata.
     pub fn new(peer: Peer, deadline: Option<Instant>) -> Self {
         Self {
-            peer,
+            origin: CallOrigin::Elsewhere(peer),
             deadline,
             metadata: Metadata::new(),
+            values: Vec::new(),
+        }
+    }
+
+    pub(crate) fn of(origin: CallOrigin, deadline: Instant, metadata: Metadata) -> Self {
+        Self {
+            origin,
+            deadline: Some(deadline),
+            metadata,
+            values: Vec::new(),
+        }
+    }
+
+    /// What counts the call in its identity's quota for as long as it is held;
+    /// `None` where nothing is counted.
+    pub(crate) fn permit(&self) -> Option<Arc<Permit>> {
+        match &self.origin {
+            CallOrigin::Elsewhere(_) => None,
+            CallOrigin::Connection {
+                permit: Some(permit),
+                ..
+            } => Some(Arc::clone(permit)),
+            CallOrigin::Connection { link, key, .. } => link.permit(*key),
         }
     }
 
@@ -88,9 +134,23 @@ impl CallContext {
         &self.metadata
     }
 
+    /// Leaves a value for whoever comes behind, in place of one of its type.
+    pub fn insert<T: Any + Send + Sync>(&mut self, value: T) {
+        self.values.retain(|other| !other.is::<T>());
+        self.values.push(Arc::new(value));
+    }
+
+    /// The value of this type that an interceptor has left.
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.values.iter().find_map(|value| value.downcast_ref())
+    }
+
     /// Who calls, verified.
     pub fn peer(&self) -> &Peer {
-        &self.peer
+        match &self.origin {
+            CallOrigin::Elsewhere(peer) => peer,
+            CallOrigin::Connection { link, .. } => link.peer(),
+        }
     }
 
     /// When the caller stops waiting and the handler is dropped.
@@ -112,13 +172,23 @@ impl CallContext {
 /// The future is polled once on the connection's task, where it must not
 /// block, and spawned only when it is pending. It is dropped at any await when
 /// the caller cancels, the deadline passes or the connection is lost: what
-/// must not stop halfway belongs into [`shield`](crate::shield).
+/// must not stop halfway belongs into [`CallContext::shield`].
 ///
 /// A call is handed to the entry point of its method's [`Service::kind`]; one
 /// whose caller takes the method for another kind is refused before.
 pub trait Service: Send + Sync + 'static {
     /// The methods answered here, asked for once.
     fn methods(&self) -> &[u64];
+
+    /// What the service is, where there is a schema of it: for reflection, and for
+    /// clients that compare schemas before they call.
+    fn descriptor(&self) -> Option<&'static ServiceDescriptor> {
+        None
+    }
+
+    /// Told once when a server that runs the service begins to drain: calls that
+    /// end by nobody's asking are to end now, or they hold the server up.
+    fn draining(&self) {}
 
     /// Which directions of a method's calls are streams.
     fn kind(&self, method: u64) -> MethodKind {
@@ -178,6 +248,14 @@ impl<S: Service + ?Sized> Service for Arc<S> {
         (**self).methods()
     }
 
+    fn descriptor(&self) -> Option<&'static ServiceDescriptor> {
+        (**self).descriptor()
+    }
+
+    fn draining(&self) {
+        (**self).draining();
+    }
+
     fn call(&self, context: CallContext, method: u64, body: Bytes) -> ReplyFuture {
         (**self).call(context, method, body)
     }
@@ -219,7 +297,12 @@ impl<S: Service + ?Sized> Service for Arc<S> {
 /// Which service answers which method.
 #[derive(Clone, Default)]
 pub struct Router {
+    /// As they are called: with the interceptors around them.
     services: HashMap<u64, Arc<dyn Service>>,
+    bare: HashMap<u64, Arc<dyn Service>>,
+    /// Each service once, in the order in which they came, without interceptors.
+    distinct: Vec<Arc<dyn Service>>,
+    interceptors: Vec<Arc<dyn ServerInterceptor>>,
 }
 
 impl Router {
@@ -235,13 +318,44 @@ impl Router {
     /// A method that is answered already.
     pub fn service(mut self, service: impl Service) -> Result<Self, DuplicateMethod> {
         let service: Arc<dyn Service> = Arc::new(service);
+        let called = intercepted(Arc::clone(&service), &self.interceptors);
         for method in service.methods() {
-            let replaced = self.services.insert(*method, Arc::clone(&service));
+            self.services.insert(*method, Arc::clone(&called));
+            let replaced = self.bare.insert(*method, Arc::clone(&service));
             if replaced.is_some() {
                 return Err(DuplicateMethod(*method));
             }
         }
+        self.distinct.push(service);
         Ok(self)
+    }
+
+    /// What the services are that have a schema, in the order in which they came.
+    pub fn descriptors(&self) -> impl Iterator<Item = &'static ServiceDescriptor> {
+        self.distinct
+            .iter()
+            .filter_map(|service| service.descriptor())
+    }
+
+    /// Tells the services that the server drains.
+    pub(crate) fn draining(&self) {
+        for service in &self.distinct {
+            service.draining();
+        }
+    }
+
+    /// The router with one more interceptor, behind those that it has: it comes
+    /// after them before a call, and before them behind it. It sees the calls of
+    /// all services, those that are added later too, so that none is left out by
+    /// mistake.
+    #[must_use]
+    pub fn intercepted_by(mut self, interceptor: impl ServerInterceptor) -> Self {
+        self.interceptors.push(Arc::new(interceptor));
+        for (method, service) in &self.bare {
+            let called = intercepted(Arc::clone(service), &self.interceptors);
+            self.services.insert(*method, called);
+        }
+        self
     }
 
     /// Who answers a method. Zero is none: it opens incarnations.

@@ -1,6 +1,7 @@
 //! One connection on the server: where requests meet their handlers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -11,11 +12,13 @@ use tokio::task::AbortHandle;
 
 use crate::connection::{Endpoint, Input, Outlook};
 use crate::frame::Violation;
+use crate::generated::no_method;
 use crate::limits::{Limits, TRANSMIT_BYTES_TARGET};
 use crate::multiplexer::{self, Event, Side, Start, StreamKey, Taken, Unsent};
 use crate::once::{CallKey, OnceId};
 use crate::peer::Peer;
-use crate::service::{CallContext, MethodKind, ReplyFuture, Router, Service};
+use crate::quota::{Permit, Share};
+use crate::service::{CallContext, CallOrigin, MethodKind, ReplyFuture, Router, Service};
 use crate::status::{Code, Execution, Status};
 use crate::streams::{RawReplies, RawRequests};
 
@@ -32,13 +35,14 @@ const OPEN: u64 = 0;
 
 /// What the driver, the running handlers and the server share.
 pub(crate) struct Link {
+    peer: Peer,
     state: Mutex<State>,
 }
 
 struct State {
     multiplexer: multiplexer::Server,
-    /// Handlers that were pending when they were first polled. Bounded by the
-    /// multiplexer's table.
+    /// Handlers that were pending when they were first polled, until their tasks
+    /// are gone. Bounded by the multiplexer's table.
     spawned: HashMap<u32, AbortHandle>,
     /// At-most-once calls that wait, with their serial numbers. Whoever takes
     /// one out answers it.
@@ -47,6 +51,15 @@ struct State {
     /// for handlers that keep streams of calls that are over.
     waiting: HashMap<(StreamKey, Side), Waker>,
     waker: Option<Waker>,
+    cut: Cut,
+}
+
+/// Whether this side ends the connection by choice.
+enum Cut {
+    No,
+    /// Asked for, and not done: what the client is to be told.
+    Asked(Status),
+    Done,
 }
 
 impl State {
@@ -63,6 +76,10 @@ impl State {
     /// The same with the driver's. Allocates for streams alone.
     fn wakers(&mut self) -> impl Iterator<Item = Waker> + use<> {
         self.stream_wakers().into_iter().chain(self.waker.take())
+    }
+
+    fn abort_handles(&self) -> Vec<AbortHandle> {
+        self.spawned.values().cloned().collect()
     }
 
     /// The driver's, when there is something to write.
@@ -84,6 +101,21 @@ impl Link {
         wake(waker);
     }
 
+    /// Ends the connection and its calls, by the driver's next turn; says whether
+    /// that was new. The driver does it, because handlers start in its task alone:
+    /// none can begin behind the end.
+    pub(crate) fn cut(&self, reason: Status) -> bool {
+        let mut state = self.lock();
+        if !matches!(state.cut, Cut::No) {
+            return false;
+        }
+        state.cut = Cut::Asked(reason);
+        let waker = state.waker.take();
+        drop(state);
+        wake(waker);
+        true
+    }
+
     /// A spawned handler is gone, with its answer or without.
     fn finish(&self, call: u32, outcome: Option<Outcome>) {
         let mut state = self.lock();
@@ -92,6 +124,8 @@ impl Link {
             Some(outcome) => state.multiplexer.reply(call, outcome),
             None => state.multiplexer.abandon(call),
         }
+        // The connection may be over, and nobody else would.
+        state.multiplexer.settle();
         let wakers = state.wakers();
         drop(state);
         wake(wakers);
@@ -178,9 +212,24 @@ impl Link {
         self.lock().waiting.remove(&(key, Side::Writer));
     }
 
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// What counts a call for as long as somebody holds it.
+    pub(crate) fn permit(&self, key: StreamKey) -> Option<Arc<Permit>> {
+        self.lock().multiplexer.permit(key)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code that can panic runs between two sound states.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Link").finish_non_exhaustive()
     }
 }
 
@@ -189,7 +238,6 @@ pub(crate) struct ServerEndpoint {
     link: Arc<Link>,
     router: Arc<Router>,
     once: Arc<OnceCalls>,
-    peer: Peer,
     events: Vec<Event>,
     replies: Vec<(u32, Outcome)>,
     /// Their bodies together, about: what is taken back is not taken off.
@@ -214,25 +262,32 @@ impl ServerEndpoint {
         limits: &Limits,
     ) -> (Self, Arc<Link>) {
         let link = Arc::new(Link {
+            peer,
             state: Mutex::new(State {
                 multiplexer: multiplexer::Server::new(limits.clone()),
                 spawned: HashMap::new(),
                 once: HashMap::new(),
                 waiting: HashMap::new(),
                 waker: None,
+                cut: Cut::No,
             }),
         });
         let endpoint = Self {
             link: Arc::clone(&link),
             router,
             once,
-            peer,
             events: Vec::new(),
             replies: Vec::new(),
             reply_bytes: 0,
             is_guest: false,
         };
         (endpoint, link)
+    }
+
+    /// What it holds counts in the quota of its identity.
+    pub(crate) fn counted_by(self, share: Share) -> Self {
+        self.link.lock().multiplexer.count_by(share);
+        self
     }
 
     /// For a peer that anybody can be: what outlives connections is kept by key,
@@ -279,7 +334,8 @@ impl ServerEndpoint {
     fn abort(&mut self, call: u32, cause: Cause) {
         let mut state = self.link.lock();
         let once = state.once.remove(&call);
-        let spawned = state.spawned.remove(&call);
+        // It stays known: its task counts until it is gone.
+        let spawned = state.spawned.get(&call).cloned();
         drop(state);
         if let Some((serial, key)) = once {
             match cause {
@@ -305,6 +361,26 @@ impl ServerEndpoint {
         self.once.leave(key, &waiter);
     }
 
+    /// Ends every call, with its handler, and leaves the client a word why. Nothing
+    /// else leaves: a reply that waited was for somebody who is no longer served.
+    fn cut(&self, reason: Status) {
+        let mut state = self.link.lock();
+        let spawned = state.abort_handles();
+        let once = std::mem::take(&mut state.once);
+        // Not taken out: each still says that it is gone.
+        let tasks: HashSet<u32> = state.spawned.keys().copied().collect();
+        state.multiplexer.end_all(|call| tasks.contains(&call));
+        state.multiplexer.goaway(reason);
+        let wakers = state.stream_wakers();
+        drop(state);
+        abort_all(spawned);
+        wake(wakers);
+        // Their handlers go on: another attempt may ask for the outcome.
+        for (call, (serial, key)) in once {
+            self.leave(call, serial, &key);
+        }
+    }
+
     fn waiter(&self, key: StreamKey) -> Waiter {
         let link = Arc::clone(&self.link);
         Waiter { link, key }
@@ -316,7 +392,8 @@ impl ServerEndpoint {
     }
 
     fn start(&mut self, start: Start) {
-        let call = start.key.call;
+        let key = start.key;
+        let call = key.call;
         if start.once.is_some() && self.is_guest {
             let message = "at-most-once calls are not for guests";
             let status = Status::new(Code::PermissionDenied, Execution::NotStarted, message);
@@ -326,7 +403,7 @@ impl ServerEndpoint {
         if let Some(id) = start.once
             && start.method == OPEN
         {
-            let opened = self.once.open(self.peer.key_id(), id.incarnation);
+            let opened = self.once.open(self.link.peer.key_id(), id.incarnation);
             self.gather(call, opened.map(|()| Bytes::new()));
             return;
         }
@@ -341,9 +418,9 @@ impl ServerEndpoint {
             self.start_once(&*service, start, id);
             return;
         }
-        match self.poll_first(&*service, start) {
+        match self.poll_first(&*service, start, None) {
             Ok(Ok(outcome)) => self.gather(call, outcome),
-            Ok(Err(handler)) => self.spawn(call, handler),
+            Ok(Err(handler)) => self.spawn(key, handler),
             Err(Panicked) => {
                 let status = Status::new(
                     Code::Internal,
@@ -357,12 +434,12 @@ impl ServerEndpoint {
 
     fn start_once(&mut self, service: &dyn Service, start: Start, id: OnceId) {
         let (place, deadline) = (start.key, start.deadline);
-        let identity = self.peer.key_id();
+        let identity = self.link.peer.key_id();
         // Before it begins: another's handler may answer it at once.
         let waits = (place.serial, id.key(identity));
         self.link.lock().once.insert(place.call, waits);
         let waiter = self.waiter(place);
-        let running = match self.once.begin(identity, id, waiter, start.body.len()) {
+        let mut running = match self.once.begin(identity, id, waiter, start.body.len()) {
             once::Taken::Run(running) => running,
             once::Taken::Joined => return,
             once::Taken::Answer(outcome) => {
@@ -371,7 +448,10 @@ impl ServerEndpoint {
                 return;
             }
         };
-        match self.poll_first(service, start) {
+        // Its handler may outlive the connection, and counts until it is gone.
+        let permit = self.link.permit(place);
+        running.counts(permit.clone());
+        match self.poll_first(service, start, permit) {
             Ok(Ok(outcome)) => running.ended(outcome),
             Ok(Err(handler)) => self.once.spawn(running, handler, deadline),
             Err(Panicked) => drop(running),
@@ -384,9 +464,10 @@ impl ServerEndpoint {
         &self,
         service: &dyn Service,
         start: Start,
+        permit: Option<Arc<Permit>>,
     ) -> Result<Result<Outcome, ReplyFuture>, Panicked> {
         let polled = catch_unwind(AssertUnwindSafe(|| {
-            let mut handler = self.handler(service, start);
+            let mut handler = self.handler(service, start, permit);
             match handler
                 .as_mut()
                 .poll(&mut Context::from_waker(Waker::noop()))
@@ -402,8 +483,7 @@ impl ServerEndpoint {
     fn admit(&self, start: &Start) -> Result<&Arc<dyn Service>, Status> {
         let refuse = |code, message| Err(Status::new(code, Execution::NotStarted, message));
         let Some(service) = self.router.find(start.method) else {
-            let message = format!("no method {:#018x}", start.method);
-            return refuse(Code::Unimplemented, message);
+            return refuse(Code::Unimplemented, no_method(start.method));
         };
         if service.kind(start.method) != start.kind {
             let message = "the method is not of that kind".to_owned();
@@ -412,10 +492,19 @@ impl ServerEndpoint {
         Ok(service)
     }
 
-    fn handler(&self, service: &dyn Service, start: Start) -> ReplyFuture {
+    fn handler(
+        &self,
+        service: &dyn Service,
+        start: Start,
+        permit: Option<Arc<Permit>>,
+    ) -> ReplyFuture {
         let (method, body) = (start.method, start.body);
-        let context = CallContext::new(self.peer.clone(), Some(start.deadline.into()))
-            .with_metadata(start.metadata);
+        let origin = CallOrigin::Connection {
+            link: Arc::clone(&self.link),
+            key: start.key,
+            permit,
+        };
+        let context = CallContext::of(origin, start.deadline.into(), start.metadata);
         let requests = || RawRequests::new(Arc::clone(&self.link), start.key);
         let replies = || RawReplies::new(Arc::clone(&self.link), start.key);
         let streamed = match start.kind {
@@ -429,7 +518,8 @@ impl ServerEndpoint {
         Box::pin(async move { streamed.await.map(|()| Bytes::new()) })
     }
 
-    fn spawn(&mut self, call: u32, handler: ReplyFuture) {
+    fn spawn(&mut self, key: StreamKey, handler: ReplyFuture) {
+        let call = key.call;
         let running = Running {
             link: Arc::clone(&self.link),
             call,
@@ -441,8 +531,9 @@ impl ServerEndpoint {
         });
         let mut state = self.link.lock();
         // The task may have ended on another thread by now; then nobody would
-        // take its handle out again.
-        if state.multiplexer.is_known(call) {
+        // take its handle out again, and a later call of that number would be
+        // taken for one with a task.
+        if state.multiplexer.has_handler(key) {
             state.spawned.insert(call, task.abort_handle());
         }
     }
@@ -451,6 +542,10 @@ impl ServerEndpoint {
 impl Endpoint for ServerEndpoint {
     fn receive(&mut self, input: &mut Input, now: Instant) -> Result<(), Violation> {
         let mut state = self.link.lock();
+        if !matches!(state.cut, Cut::No) {
+            // What came behind the decision is not looked at.
+            return Ok(());
+        }
         let mut received = Ok(());
         while received.is_ok() {
             received = match input.next() {
@@ -473,6 +568,13 @@ impl Endpoint for ServerEndpoint {
 
     fn transmit(&mut self, output: Option<&mut Vec<u8>>, now: Instant, waker: &Waker) -> Outlook {
         let mut state = self.link.lock();
+        if let Cut::Asked(_) = state.cut
+            && let Cut::Asked(reason) = std::mem::replace(&mut state.cut, Cut::Done)
+        {
+            drop(state);
+            self.cut(reason);
+            state = self.link.lock();
+        }
         state.multiplexer.expire(now, &mut self.events);
         if !self.events.is_empty() {
             drop(state);
@@ -482,12 +584,18 @@ impl Endpoint for ServerEndpoint {
         if let Some(output) = output {
             state.multiplexer.transmit(output);
         }
+        state.multiplexer.settle();
         let outlook = Outlook {
             wants_input: state.multiplexer.wants_input(),
             has_output: state.multiplexer.has_output(),
             deadline: state.multiplexer.next_deadline(),
             is_finished: state.multiplexer.is_draining()
                 && state.multiplexer.calls_in_flight() == 0,
+            // A call may be on its way that was sent before the goaway was read.
+            // It did not start, and its caller is told so; if the connection ended
+            // under it, nobody could say.
+            lets_peer_close: true,
+            is_cut: matches!(state.cut, Cut::Done),
         };
         match &state.waker {
             Some(kept) if kept.will_wake(waker) => {}
@@ -515,7 +623,7 @@ impl Endpoint for ServerEndpoint {
         );
         let mut state = self.link.lock();
         state.multiplexer.goaway(reason);
-        let spawned = std::mem::take(&mut state.spawned);
+        let spawned = state.abort_handles();
         let once = std::mem::take(&mut state.once);
         drop(state);
         abort_all(spawned);
@@ -526,13 +634,14 @@ impl Endpoint for ServerEndpoint {
     }
 
     fn lost(&mut self, reason: &Status) {
-        let (key_id, why) = (self.peer.key_id(), reason.message());
+        let (key_id, why) = (self.link.peer.key_id(), reason.message());
         tracing::debug!(%key_id, why, "a connection is over");
         let mut state = self.link.lock();
-        let spawned = std::mem::take(&mut state.spawned);
+        let spawned = state.abort_handles();
         let once = std::mem::take(&mut state.once);
         // Streams that handlers have given to other tasks end too.
-        state.multiplexer.end_all();
+        let tasks = std::mem::take(&mut state.spawned);
+        state.multiplexer.end_all(|call| tasks.contains_key(&call));
         let wakers = state.wakers();
         drop(state);
         abort_all(spawned);
@@ -547,8 +656,9 @@ impl Endpoint for ServerEndpoint {
 /// A handler panicked when it was first polled.
 struct Panicked;
 
-fn abort_all(spawned: HashMap<u32, AbortHandle>) {
-    for handle in spawned.into_values() {
+/// Outside the lock: a runtime that ends drops a task in there.
+fn abort_all(spawned: Vec<AbortHandle>) {
+    for handle in spawned {
         handle.abort();
     }
 }

@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 
 use tokio::task::JoinHandle;
 
+use crate::service::CallContext;
+
 /// Runs a future in a task of its own, so that it comes to its end though
 /// whoever awaits it is dropped: a handler is dropped at any await when its
 /// caller cancels, its deadline passes or its connection is lost, and a commit
@@ -14,6 +16,10 @@ use tokio::task::JoinHandle;
 ///
 /// It runs from this call on, awaited or not. Nothing bounds its time: that is
 /// up to the future. The end of the runtime ends it.
+///
+/// Nor is it counted: a caller that calls and cancels in a loop can have any
+/// number of them. A handler shields by [`CallContext::shield`]; this is for
+/// work outside of calls.
 ///
 /// # Panics
 ///
@@ -25,6 +31,36 @@ where
 {
     Shielded {
         task: tokio::spawn(future),
+    }
+}
+
+impl CallContext {
+    /// Runs a future to its end as [`shield`] does, and counts the call in its
+    /// identity's quota until that is done, though the call is long over. So a
+    /// caller that calls and cancels in a loop has no more shielded work at a
+    /// time than it may have calls.
+    ///
+    /// Never refused: the place is the call's own, and all that one call shields
+    /// has it together, with the bytes of its request. What a handler shields
+    /// behind the end of its call, from a task that has its context, is counted
+    /// even where the quota is full. Nothing is counted for callers with limits
+    /// of their own ([`Authorizer::limits`](crate::Authorizer::limits)), nor
+    /// where [`CallContext::new`] made the context.
+    ///
+    /// # Panics
+    ///
+    /// As [`shield`].
+    pub fn shield<F>(&self, future: F) -> Shielded<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let permit = self.permit();
+        shield(async move {
+            // Dropped after the future, however the task ends.
+            let _permit = permit;
+            future.await
+        })
     }
 }
 

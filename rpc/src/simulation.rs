@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     /// What must have happened so often in 1,000 schedules, or they show little.
-    const HAPPENED: [(&str, u64); 41] = [
+    const HAPPENED: [(&str, u64); 42] = [
         ("fault: crash and restart", 300),
         ("fault: cut downwards", 300),
         ("fault: cut in both directions", 300),
@@ -176,7 +176,8 @@ mod tests {
         ("once: cancelled while it ran", 100),
         ("once: joined", 80),
         ("once: open failed", 200),
-        ("once: open refused", 20),
+        ("once: another incarnation evicted", 15),
+        ("once: open refused", 5),
         ("once: opened", 1_500),
         ("once: refused, the call was settled", 1),
         ("once: refused, too many attempts wait for this call", 5),

@@ -205,6 +205,14 @@ impl Status {
         self
     }
 
+    /// The same as a refusal of whoever stands before a call: it has gone no
+    /// further, whatever a call of the refuser's own has done.
+    pub(crate) fn refusing(mut self, execution: Execution) -> Self {
+        self.execution = execution;
+        self.is_foreign = false;
+        self
+    }
+
     /// The same failure with bytes for the caller's program, at most
     /// [`STATUS_DETAILS_BYTES_MAX`](crate::limits::STATUS_DETAILS_BYTES_MAX).
     #[must_use]
@@ -304,6 +312,17 @@ mod tests {
         ] {
             assert_eq!(status.of_handler().execution(), becomes);
         }
+    }
+
+    #[test]
+    fn a_refusal_is_of_the_call_that_it_refuses() {
+        // Passed on from a call of the refuser's own.
+        let foreign = Status::new(Code::Unavailable, Execution::Executed, "").foreign();
+        for execution in [Execution::NotSent, Execution::NotStarted] {
+            assert_eq!(foreign.clone().refusing(execution).execution(), execution);
+        }
+        let refusal = foreign.refusing(Execution::NotStarted).of_handler();
+        assert_eq!(refusal.execution(), Execution::NotStarted);
     }
 
     #[test]

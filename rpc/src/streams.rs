@@ -18,13 +18,22 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use prost::Message;
 
 pub use caller::{RawPendingReply, RawReplyStream, RawRequestSink};
 pub use handler::{RawReplies, RawRequests};
 
-use crate::generated::{decode_reply, encode};
+use crate::generated::{bad_reply, encode};
 use crate::status::{Code, Execution, Status};
+use crate::strict::{Deterministic, StrictError, decode_strict};
+
+/// How a message is read.
+type Decode<M> = fn(Bytes) -> Result<M, StrictError>;
+
+fn leniently<M: Message + Default>(body: Bytes) -> Result<M, StrictError> {
+    Ok(M::decode(body)?)
+}
 
 /// The requests of a call, to be sent one by one.
 pub struct RequestSink<M> {
@@ -58,14 +67,23 @@ impl<M: Message> RequestSink<M> {
 /// The replies of a call, to be taken one by one.
 pub struct ReplyStream<M> {
     raw: RawReplyStream,
-    messages: PhantomData<fn() -> M>,
+    decode: Decode<M>,
 }
 
 impl<M: Message + Default> ReplyStream<M> {
     /// Takes messages from `raw`.
     pub fn new(raw: RawReplyStream) -> Self {
-        let messages = PhantomData;
-        Self { raw, messages }
+        let decode = leniently;
+        Self { raw, decode }
+    }
+
+    /// The same, and takes them in their deterministic encoding alone.
+    pub fn strict(raw: RawReplyStream) -> Self
+    where
+        M: Deterministic,
+    {
+        let decode = decode_strict;
+        Self { raw, decode }
     }
 
     /// The next message; `None` when the call has ended well. Dropping the
@@ -79,7 +97,7 @@ impl<M: Message + Default> ReplyStream<M> {
         let Some(body) = self.raw.next().await? else {
             return Ok(None);
         };
-        M::decode(body).map(Some).map_err(|error| {
+        (self.decode)(body).map(Some).map_err(|error| {
             self.raw.cancel();
             let message = format!("reply does not decode: {error}");
             Status::new(Code::Internal, Execution::MaybeExecuted, message)
@@ -91,14 +109,23 @@ impl<M: Message + Default> ReplyStream<M> {
 /// cancels the call.
 pub struct PendingReply<M> {
     raw: RawPendingReply,
-    messages: PhantomData<fn() -> M>,
+    decode: Decode<M>,
 }
 
 impl<M: Message + Default> PendingReply<M> {
     /// Waits for a message from `raw`.
     pub fn new(raw: RawPendingReply) -> Self {
-        let messages = PhantomData;
-        Self { raw, messages }
+        let decode = leniently;
+        Self { raw, decode }
+    }
+
+    /// The same, and takes them in their deterministic encoding alone.
+    pub fn strict(raw: RawPendingReply) -> Self
+    where
+        M: Deterministic,
+    {
+        let decode = decode_strict;
+        Self { raw, decode }
     }
 }
 
@@ -107,7 +134,8 @@ impl<M: Message + Default> Future for PendingReply<M> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let body = ready!(Pin::new(&mut self.raw).poll(cx));
-        Poll::Ready(body.and_then(decode_reply))
+        let decode = self.decode;
+        Poll::Ready(body.and_then(|body| decode(body).map_err(|error| bad_reply(&error))))
     }
 }
 
@@ -115,14 +143,23 @@ impl<M: Message + Default> Future for PendingReply<M> {
 /// rest away; the call goes on.
 pub struct Requests<M> {
     raw: RawRequests,
-    messages: PhantomData<fn() -> M>,
+    decode: Decode<M>,
 }
 
 impl<M: Message + Default> Requests<M> {
     /// Takes messages from `raw`.
     pub fn new(raw: RawRequests) -> Self {
-        let messages = PhantomData;
-        Self { raw, messages }
+        let decode = leniently;
+        Self { raw, decode }
+    }
+
+    /// The same, and takes them in their deterministic encoding alone.
+    pub fn strict(raw: RawRequests) -> Self
+    where
+        M: Deterministic,
+    {
+        let decode = decode_strict;
+        Self { raw, decode }
     }
 
     /// The next message; `None` when the caller has finished. Dropping the
@@ -136,7 +173,7 @@ impl<M: Message + Default> Requests<M> {
         let Some(body) = self.raw.next().await? else {
             return Ok(None);
         };
-        M::decode(body).map(Some).map_err(|error| {
+        (self.decode)(body).map(Some).map_err(|error| {
             let message = format!("request does not decode: {error}");
             Status::new(Code::InvalidArgument, Execution::MaybeExecuted, message)
         })

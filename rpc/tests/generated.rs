@@ -9,8 +9,8 @@ use common::{Anyone, PATIENCE, connect, connector, key};
 use echo::v1::{Echo, EchoClient, EchoServer, SayReply, SayRequest};
 use sealmoot_rpc::bytes::Bytes;
 use sealmoot_rpc::{
-    CallContext, Code, DialError, Execution, Limits, Link, Replies, Requests, RetryPolicy,
-    Retrying, Router, Server, Service, Status,
+    CallContext, Code, DialError, Execution, Guard, Idempotency, Limits, Link, MethodKind, Replies,
+    Requests, RetryPolicy, Retrying, Router, Server, Service, Status,
 };
 use tokio::net::TcpListener;
 
@@ -139,7 +139,10 @@ async fn a_generated_client_calls_over_what_sends_again() {
     assert!(reply.words.is_empty());
     let status = client.say(request(), PATIENCE).await.expect_err("no times");
     assert_eq!(status.execution(), Execution::Executed);
-    let mut replies = client.list(request(), PATIENCE).expect("a connection");
+    let mut replies = client
+        .list(request(), PATIENCE)
+        .await
+        .expect("a connection");
     assert_eq!(replies.next().await, Ok(None));
 }
 
@@ -171,4 +174,65 @@ fn a_generated_server_lists_its_methods_once() {
     let server = EchoServer::new(Parrot);
     assert_eq!(server.methods(), echo::v1::echo_methods::ALL);
     assert!(Router::new().service(server).is_ok());
+}
+
+#[test]
+fn a_generated_server_says_what_it_is() {
+    let descriptor = EchoServer::new(Parrot).descriptor().expect("generated");
+    assert_eq!(descriptor, &echo::v1::echo_methods::SERVICE);
+    assert_eq!(descriptor.name, "echo.v1.Echo");
+    let methods = descriptor.methods;
+    let numbers: Vec<u64> = methods.iter().map(|method| method.number).collect();
+    assert_eq!(numbers, echo::v1::echo_methods::ALL);
+    let of = |name| {
+        let mut methods = methods.iter();
+        let method = methods.find(|method| method.name == name);
+        let method = method.expect("in the schema");
+        (method.kind, method.guard)
+    };
+    let promise = Guard::Method;
+    for (name, kind, guard) in [
+        ("Say", MethodKind::Unary, promise(Idempotency::Unknown)),
+        (
+            "All",
+            MethodKind::Unary,
+            promise(Idempotency::NoSideEffects),
+        ),
+        (
+            "Forget",
+            MethodKind::Unary,
+            promise(Idempotency::Idempotent),
+        ),
+        ("Note", MethodKind::Unary, Guard::Once),
+        (
+            "Collect",
+            MethodKind::ClientStream,
+            promise(Idempotency::Unknown),
+        ),
+        (
+            "List",
+            MethodKind::ServerStream,
+            promise(Idempotency::Unknown),
+        ),
+        (
+            "Chat",
+            MethodKind::Bidirectional,
+            promise(Idempotency::Unknown),
+        ),
+    ] {
+        assert_eq!(of(name), (kind, guard), "{name}");
+    }
+    // Through a share, too.
+    let shared: Arc<dyn Service> = Arc::new(EchoServer::new(Parrot));
+    assert_eq!(Arc::new(shared).descriptor(), Some(descriptor));
+}
+
+#[test]
+fn a_router_tells_each_service_that_has_a_schema_once() {
+    let router = Router::new()
+        .service(common::TestService::default())
+        .and_then(|router| router.service(EchoServer::new(Parrot)))
+        .expect("no duplicates");
+    let names: Vec<&str> = router.descriptors().map(|service| service.name).collect();
+    assert_eq!(names, ["echo.v1.Echo"]);
 }

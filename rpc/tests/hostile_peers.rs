@@ -15,6 +15,7 @@ mod hostile_peers {
     mod memory;
     mod nesting;
     mod peer;
+    mod quotas;
     mod servers;
     mod service;
     mod violations;

@@ -209,7 +209,7 @@ fn big(byte: u8) -> Bytes {
 async fn a_client_stream_is_collected() {
     let world = world().await;
     for client in &world.clients {
-        let (mut requests, answer) = client.collect(PATIENCE).expect("room");
+        let (mut requests, answer) = client.collect(PATIENCE).await.expect("room");
         let sent = [
             Bytes::from_static(b"one"),
             Bytes::new(),
@@ -228,7 +228,7 @@ async fn a_client_stream_is_collected() {
 async fn an_empty_client_stream_is_answered() {
     let world = world().await;
     for client in &world.clients {
-        let (requests, answer) = client.collect(PATIENCE).expect("room");
+        let (requests, answer) = client.collect(PATIENCE).await.expect("room");
         requests.finish();
         assert!(answer.await.expect("an answer").words.is_empty());
     }
@@ -241,6 +241,7 @@ async fn a_server_stream_arrives_in_order_and_ends() {
         for words in [Bytes::from_static(b"word"), big(9)] {
             let mut replies = client
                 .list(times(words.clone(), 50), PATIENCE)
+                .await
                 .expect("room");
             for _ in 0..50 {
                 let message = replies.next().await.expect("no failure").expect("not over");
@@ -256,10 +257,10 @@ async fn a_server_stream_arrives_in_order_and_ends() {
 async fn a_large_request_opens_a_server_stream() {
     let world = world().await;
     for client in &world.clients {
-        let mut replies = client.list(times(big(1), 1), PATIENCE).expect("room");
+        let mut replies = client.list(times(big(1), 1), PATIENCE).await.expect("room");
         assert_eq!(replies.next().await, Ok(Some(reply(big(1)))));
         assert_eq!(replies.next().await, Ok(None));
-        let mut none = client.list(times(big(1), 0), PATIENCE).expect("room");
+        let mut none = client.list(times(big(1), 0), PATIENCE).await.expect("room");
         assert_eq!(none.next().await, Ok(None));
     }
 }
@@ -268,7 +269,7 @@ async fn a_large_request_opens_a_server_stream() {
 async fn both_sides_talk_in_turn() {
     let world = world().await;
     for client in &world.clients {
-        let (mut requests, mut replies) = client.chat(PATIENCE).expect("room");
+        let (mut requests, mut replies) = client.chat(PATIENCE).await.expect("room");
         for round in 0..100_u8 {
             let words = vec![round; usize::from(round) * 500];
             requests.send(&say(words.clone())).await.expect("taken");
@@ -283,7 +284,7 @@ async fn both_sides_talk_in_turn() {
 async fn an_early_answer_ends_a_client_stream() {
     let world = world().await;
     for client in &world.clients {
-        let (mut requests, answer) = client.collect(PATIENCE).expect("room");
+        let (mut requests, answer) = client.collect(PATIENCE).await.expect("room");
         requests.send(&say(&b"one"[..])).await.expect("taken");
         requests.send(&say(&b"stop"[..])).await.expect("taken");
         assert_eq!(answer.await.expect("an answer").words, [&b"one"[..]]);
@@ -298,7 +299,7 @@ async fn an_early_answer_ends_a_client_stream() {
 async fn an_early_end_of_replies_ends_a_conversation() {
     let world = world().await;
     for client in &world.clients {
-        let (mut requests, mut replies) = client.chat(PATIENCE).expect("room");
+        let (mut requests, mut replies) = client.chat(PATIENCE).await.expect("room");
         requests.send(&say(&b"one"[..])).await.expect("taken");
         requests.send(&say(&b"stop"[..])).await.expect("taken");
         assert_eq!(replies.next().await, Ok(Some(reply(&b"one"[..]))));
@@ -312,16 +313,19 @@ async fn an_early_end_of_replies_ends_a_conversation() {
 async fn a_failure_follows_the_messages_before_it() {
     let world = world().await;
     for client in &world.clients {
-        let mut replies = client.list(times(&b"fail"[..], 0), PATIENCE).expect("room");
+        let mut replies = client
+            .list(times(&b"fail"[..], 0), PATIENCE)
+            .await
+            .expect("room");
         assert_eq!(replies.next().await, Err(failure()));
-        let (mut requests, mut replies) = client.chat(PATIENCE).expect("room");
+        let (mut requests, mut replies) = client.chat(PATIENCE).await.expect("room");
         requests.send(&say(&b"one"[..])).await.expect("taken");
         assert_eq!(replies.next().await, Ok(Some(reply(&b"one"[..]))));
         requests.send(&say(&b"fail"[..])).await.expect("taken");
         assert_eq!(replies.next().await, Err(failure()));
         assert_eq!(replies.next().await, Err(failure()), "again and again");
         assert_eq!(requests.send(&say(&b"x"[..])).await, Err(failure()));
-        let (mut requests, answer) = client.collect(PATIENCE).expect("room");
+        let (mut requests, answer) = client.collect(PATIENCE).await.expect("room");
         requests.send(&say(&b"fail"[..])).await.expect("taken");
         assert_eq!(answer.await, Err(failure()));
         assert!(!client.caller().is_closed());
@@ -332,14 +336,17 @@ async fn a_failure_follows_the_messages_before_it() {
 async fn a_handler_that_panics_fails_its_call_alone() {
     let world = world().await;
     for client in &world.clients {
-        let (mut requests, answer) = client.collect(PATIENCE).expect("room");
+        let (mut requests, answer) = client.collect(PATIENCE).await.expect("room");
         requests.send(&say(&b"panic"[..])).await.expect("taken");
         let status = answer.await.expect_err("panicked");
         assert_eq!(
             (status.code(), status.execution()),
             (Code::Internal, Execution::MaybeExecuted)
         );
-        let mut replies = client.list(say(&b"still"[..]), PATIENCE).expect("room");
+        let mut replies = client
+            .list(say(&b"still"[..]), PATIENCE)
+            .await
+            .expect("room");
         assert_eq!(replies.next().await, Ok(Some(reply(&b"still"[..]))));
     }
 }
@@ -349,7 +356,7 @@ async fn dropping_either_end_cancels_the_handler() {
     let world = world().await;
     let running = &world.talker.running;
     for client in &world.clients {
-        let (requests, answer) = client.collect(PATIENCE).expect("room");
+        let (requests, answer) = client.collect(PATIENCE).await.expect("room");
         running.reaches(1).await;
         drop(requests);
         let status = answer.await.expect_err("cancelled");
@@ -359,18 +366,21 @@ async fn dropping_either_end_cancels_the_handler() {
         );
         running.reaches(0).await;
 
-        let (requests, answer) = client.collect(PATIENCE).expect("room");
+        let (requests, answer) = client.collect(PATIENCE).await.expect("room");
         running.reaches(1).await;
         drop(answer);
         running.reaches(0).await;
         drop(requests);
 
-        let replies = client.list(times(&b"hang"[..], 5), PATIENCE).expect("room");
+        let replies = client
+            .list(times(&b"hang"[..], 5), PATIENCE)
+            .await
+            .expect("room");
         running.reaches(1).await;
         drop(replies);
         running.reaches(0).await;
 
-        let (mut requests, replies) = client.chat(PATIENCE).expect("room");
+        let (mut requests, replies) = client.chat(PATIENCE).await.expect("room");
         running.reaches(1).await;
         drop(replies);
         running.reaches(0).await;
@@ -383,7 +393,7 @@ async fn dropping_either_end_cancels_the_handler() {
 async fn a_finished_sink_may_be_dropped() {
     let world = world().await;
     for client in &world.clients {
-        let (mut requests, mut replies) = client.chat(PATIENCE).expect("room");
+        let (mut requests, mut replies) = client.chat(PATIENCE).await.expect("room");
         requests.send(&say(&b"one"[..])).await.expect("taken");
         requests.finish();
         tokio::task::yield_now().await;
@@ -397,10 +407,13 @@ async fn a_deadline_ends_every_kind() {
     let world = world().await;
     let soon = Duration::from_millis(300);
     for client in &world.clients {
-        let (_requests, answer) = client.collect(soon).expect("room");
+        let (_requests, answer) = client.collect(soon).await.expect("room");
         let status = answer.await.expect_err("too late");
         assert_eq!(status.code(), Code::DeadlineExceeded);
-        let mut replies = client.list(times(&b"hang"[..], 2), soon).expect("room");
+        let mut replies = client
+            .list(times(&b"hang"[..], 2), soon)
+            .await
+            .expect("room");
         for _ in 0..2 {
             assert_eq!(replies.next().await, Ok(Some(reply(&b"hang"[..]))));
         }
@@ -409,7 +422,7 @@ async fn a_deadline_ends_every_kind() {
             (status.code(), status.execution()),
             (Code::DeadlineExceeded, Execution::MaybeExecuted)
         );
-        let (_requests, mut replies) = client.chat(soon).expect("room");
+        let (_requests, mut replies) = client.chat(soon).await.expect("room");
         let status = replies.next().await.expect_err("too late");
         assert_eq!(status.code(), Code::DeadlineExceeded);
         world.talker.running.reaches(0).await;
@@ -424,7 +437,10 @@ async fn the_servers_own_bound_ends_a_stream() {
     })
     .await;
     for client in &world.clients {
-        let mut replies = client.list(times(&b"hang"[..], 0), PATIENCE).expect("room");
+        let mut replies = client
+            .list(times(&b"hang"[..], 0), PATIENCE)
+            .await
+            .expect("room");
         let status = replies.next().await.expect_err("too late");
         assert_eq!(status.code(), Code::DeadlineExceeded);
         world.talker.running.reaches(0).await;
@@ -523,10 +539,13 @@ async fn metadata_is_seen_by_handlers_of_every_kind() {
         assert_eq!(words, [&b"k=v"[..], b"traceparent=x"]);
         let answer = client.say(say(&b""[..]), PATIENCE).await;
         assert!(answer.expect("an answer").words.is_empty());
-        let (requests, answer) = client.collect_with(&options).expect("room");
+        let (requests, answer) = client.collect_with(&options).await.expect("room");
         requests.finish();
         assert_eq!(answer.await.expect("an answer").words, [&b"v"[..]]);
-        let mut replies = client.list_with(times(big(1), 0), &options).expect("room");
+        let mut replies = client
+            .list_with(times(big(1), 0), &options)
+            .await
+            .expect("room");
         assert_eq!(replies.next().await, Ok(Some(reply(&b"v"[..]))));
     }
 }
@@ -541,6 +560,7 @@ async fn a_slow_reader_holds_its_sender_back() {
         world.talker.sent.store(0, Ordering::SeqCst);
         let mut replies = client
             .list(times(words.clone(), COUNT), PATIENCE * 6)
+            .await
             .expect("room");
         world.talker.running.reaches(1).await;
         // Other calls go on meanwhile, and time passes for the sender.
@@ -567,7 +587,7 @@ async fn a_slow_reader_holds_its_sender_back() {
 async fn a_handler_that_reads_nothing_holds_its_caller_back() {
     let world = world().await;
     for client in &world.clients {
-        let (mut requests, _answer) = client.collect(PATIENCE).expect("room");
+        let (mut requests, _answer) = client.collect(PATIENCE).await.expect("room");
         requests.send(&say(&b"hang"[..])).await.expect("taken");
         let mut sent = 0;
         let all = async {
@@ -586,7 +606,7 @@ async fn a_handler_that_reads_nothing_holds_its_caller_back() {
 async fn a_handler_that_drops_its_requests_lets_its_caller_go_on() {
     let world = world().await;
     for client in &world.clients {
-        let (mut requests, mut replies) = client.chat(PATIENCE).expect("room");
+        let (mut requests, mut replies) = client.chat(PATIENCE).await.expect("room");
         requests.send(&say(&b"deaf"[..])).await.expect("taken");
         // Far more than a window: nobody reads it, and it must not wait.
         for _ in 0..20 {
@@ -605,14 +625,14 @@ async fn a_handler_that_drops_its_requests_lets_its_caller_go_on() {
 async fn a_lost_connection_ends_its_streams() {
     let world = world().await;
     for client in &world.clients {
-        let (mut requests, mut replies) = client.chat(PATIENCE).expect("room");
+        let (mut requests, mut replies) = client.chat(PATIENCE).await.expect("room");
         requests.send(&say(&b"one"[..])).await.expect("taken");
         assert_eq!(replies.next().await, Ok(Some(reply(&b"one"[..]))));
         client.caller().close();
         let status = replies.next().await.expect_err("lost");
         assert_eq!(status.execution(), Execution::MaybeExecuted);
         assert!(requests.send(&say(&b"two"[..])).await.is_err());
-        assert!(client.chat(PATIENCE).is_err());
+        assert!(client.chat(PATIENCE).await.is_err());
         world.talker.running.reaches(0).await;
     }
 }
@@ -625,7 +645,7 @@ async fn a_message_above_the_limit_ends_the_call() {
     })
     .await;
     for client in &world.clients {
-        let (mut requests, answer) = client.collect(PATIENCE).expect("room");
+        let (mut requests, answer) = client.collect(PATIENCE).await.expect("room");
         requests
             .send(&say(big(1)))
             .await
@@ -638,6 +658,7 @@ async fn a_message_above_the_limit_ends_the_call() {
         world.talker.running.reaches(0).await;
         let mut replies = client
             .list(times(vec![1; 200_000], 1), PATIENCE)
+            .await
             .expect("room");
         let status = replies.next().await.expect_err("too large");
         assert_eq!(status.code(), Code::InvalidArgument);
@@ -653,7 +674,7 @@ async fn many_streams_share_a_connection() {
         for index in 0..32_u8 {
             let client = client.clone();
             tasks.push(tokio::spawn(async move {
-                let (mut requests, mut replies) = client.chat(PATIENCE).expect("room");
+                let (mut requests, mut replies) = client.chat(PATIENCE).await.expect("room");
                 let words = vec![index; 5000 * usize::from(index)];
                 for _ in 0..10 {
                     requests.send(&say(words.clone())).await.expect("taken");

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use sealmoot_rpc::Execution;
 use sealmoot_rpc::frame::{Frame, Kind, PING_BYTES, Violation};
+use sealmoot_rpc::once::is_unknown_incarnation;
 use sealmoot_rpc::payload::{
     CallPayload, decode_credit, decode_failure, decode_hello, encode_failure, encode_hello,
 };
@@ -154,7 +155,24 @@ fn valid_frames_decode_as_drawn_and_encode_to_the_same_bytes() {
         assert_eq!(encoded, bytes, "{name}");
         checked += 1;
     }
-    assert!(checked >= 44, "{checked} frames were checked");
+    assert!(checked >= 45, "{checked} frames were checked");
+}
+
+#[test]
+fn an_unknown_incarnation_is_told_from_other_failures() {
+    let mut unknown = Vec::new();
+    for vector in vectors() {
+        if vector["frame"]["failure"].is_null() {
+            continue;
+        }
+        let bytes = bytes(&vector);
+        let (frame, _) = Frame::decode(&bytes).expect("sound").expect("whole");
+        let status = decode_failure(frame.code, frame.payload).expect("sound");
+        if is_unknown_incarnation(&status) {
+            unknown.push(text(&vector, "name").to_owned());
+        }
+    }
+    assert_eq!(unknown, ["reply_failure_unknown_incarnation"]);
 }
 
 #[test]

@@ -17,6 +17,7 @@ VECTORS = []
 MORE, WELCOME, STREAM, REPLIES, METADATA, ONCE, LAST = 1, 2, 4, 8, 16, 32, 64
 KINDS = "hello call reply chunk end cancel credit ping pong goaway".split()
 INCARNATION = bytes(range(16))
+UNKNOWN_INCARNATION = b"sealmoot once: unknown incarnation"
 METHOD = 0x0123456789ABCDEF
 
 
@@ -145,6 +146,9 @@ valid("reply_failure_unknown_code", "a code of a later version reads as internal
       **failed("not_started", "new"))
 valid("reply_failure_unknown_execution", "what is not known reads as maybe executed", 3, failure(77, b""), code=13, call=1,
       **failed("maybe_executed", ""))
+valid("reply_failure_unknown_incarnation", "an at-most-once call in an incarnation that the server does not know", 3,
+      failure(1, b"unknown incarnation", UNKNOWN_INCARNATION), code=9, call=8,
+      **failed("not_started", "unknown incarnation", UNKNOWN_INCARNATION))
 valid("reply_failure_longest", "1 KiB of message, 8 KiB of details", 3, failure(2, b"m" * 1024, b"d" * 8192), code=12,
       call=1, **failed("maybe_executed", "m" * 1024, b"d" * 8192))
 valid("chunk", "more of a body", 4, b"more", call=2, body=b"more".hex())

@@ -14,6 +14,10 @@ fn admission(count_max: usize, per_source_max: usize) -> Arc<Admission> {
     })
 }
 
+fn somebody() -> KeyId {
+    KeyId::from_bytes([1; 32])
+}
+
 fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
@@ -86,7 +90,7 @@ fn a_source_is_known_once_somebody_from_there_is_authorized() {
     let admission = admission(9, 9);
     let place = admission.admit(address("192.0.2.1")).expect("room");
     assert!(!is_known(&admission, "192.0.2.1"));
-    let presence = place.authorized();
+    let presence = place.authorized(somebody());
     assert!(crowd_is_empty(&admission), "it is no stranger any more");
     assert!(is_known(&admission, "192.0.2.1"));
     assert!(!is_known(&admission, "192.0.2.2"));
@@ -109,7 +113,7 @@ fn guests_and_the_refused_make_no_source_known() {
 async fn whoever_was_here_for_long_is_known_from_when_it_left() {
     let admission = admission(9, 9);
     let place = admission.admit(address("192.0.2.1")).expect("room");
-    let presence = place.authorized();
+    let presence = place.authorized(somebody());
     tokio::time::advance(3 * KNOWN_SOURCE_LASTS).await;
     assert!(!is_known(&admission, "192.0.2.1"));
     drop(presence);
@@ -121,7 +125,11 @@ async fn whoever_was_here_for_long_is_known_from_when_it_left() {
 #[test]
 fn a_known_source_keeps_its_place_when_others_crowd() {
     let admission = admission(3, 2);
-    drop(admission.admit(address("192.0.2.1")).map(Place::authorized));
+    drop(
+        admission
+            .admit(address("192.0.2.1"))
+            .map(|place| place.authorized(somebody())),
+    );
     let known = admission.admit(address("192.0.2.1")).expect("room");
     let crowd = ["192.0.2.2", "192.0.2.2", "192.0.2.3", "192.0.2.4"]
         .map(|text| admission.admit(address(text)).expect("room"));

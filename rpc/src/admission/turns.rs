@@ -28,6 +28,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use sealmoot_crypto::signature::KeyId;
+
 use super::known::KnownSources;
 use crate::limits::{
     KNOWN_COST_MAX, TURN_COST_FORGOTTEN, TURN_COST_HALVES, TURN_DELAY_FACTOR, TURN_DELAY_MAX,
@@ -163,9 +165,9 @@ impl Turns {
         self.costs.insert(source, Cost { amount, at: now });
     }
 
-    /// A peer from `source` was authorized.
-    pub(super) fn welcome(&mut self, source: IpAddr, now: Instant) {
-        self.known.welcome(source, now);
+    /// A peer from `source` was authorized, by this key.
+    pub(super) fn welcome(&mut self, identity: KeyId, source: IpAddr, now: Instant) {
+        self.known.welcome(identity, source, now);
     }
 
     /// Whether `source` is known and has not cost much of late.

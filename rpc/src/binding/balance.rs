@@ -8,9 +8,11 @@
 //! An endpoint that fails several times in a row is *ejected*: no call goes to it
 //! for a while. After that one call, the probe, tries it; by its outcome the
 //! endpoint is admitted again or ejected for twice as long. An endpoint that says
-//! that it takes no more calls is *draining*: it leaves the choice, and nothing is
-//! held against it. When nothing else is left, the least bad is tried: what is
-//! known here may be wrong or over, and a call that is not sent is certain to fail.
+//! that it takes no more calls is *draining*, and one that says it is not ready is
+//! *unready*: it leaves the choice, and is not ejected for saying so. What a draining
+//! one turns away is no failure; calls that fail at an unready one are, as anywhere.
+//! When nothing else is left, the least bad is tried: what is known here may be wrong
+//! or over, and a call that is not sent is certain to fail.
 //!
 //! A value without clock, I/O or randomness.
 
@@ -115,8 +117,8 @@ impl Picked {
     }
 
     /// Whether it goes to an endpoint that is ejected.
-    #[must_use]
-    pub fn is_probe(&self) -> bool {
+    #[cfg(test)]
+    pub(super) fn is_probe(&self) -> bool {
         self.is_probe
     }
 }
@@ -173,8 +175,22 @@ impl Balancer {
     /// are others that are no worse. `random` is uniform over all `u64`. None when
     /// no endpoint is known at all.
     pub fn pick(&mut self, tried: &[EndpointId], now: Instant, random: u64) -> Option<Picked> {
-        let id = self.choose(tried, now, random)?.id;
-        if self.policy.choice == Choice::PerClient {
+        self.pick_among(|_, _| true, tried, now, random)
+    }
+
+    /// The same among those endpoints for which `may_take` holds, such as the one
+    /// server that knows of the call.
+    pub fn pick_among(
+        &mut self,
+        may_take: impl Fn(EndpointId, &Endpoint) -> bool,
+        tried: &[EndpointId],
+        now: Instant,
+        random: u64,
+    ) -> Option<Picked> {
+        let may_take = |slot: &Slot| may_take(slot.id, &slot.endpoint);
+        let id = self.choose(may_take, tried, now, random)?.id;
+        let is_home = |slot: &Slot| Some(slot.id) == self.sticky && slot.is_good();
+        if self.policy.choice == Choice::PerClient && !self.slots.iter().any(is_home) {
             self.sticky = Some(id);
         }
         let slot = self.slot_mut(id)?;
@@ -212,6 +228,27 @@ impl Balancer {
         }
     }
 
+    /// The call lasts: it is in flight until its end, and no probe any more. The
+    /// next one comes a pause later.
+    pub fn lasts(&mut self, picked: &mut Picked, now: Instant) {
+        if !std::mem::replace(&mut picked.is_probe, false) {
+            return;
+        }
+        if let Some(slot) = self.slot_mut(picked.id) {
+            slot.probes = slot.probes.saturating_sub(1);
+            slot.probe_later(now);
+        }
+    }
+
+    /// The endpoint has answered a call that goes on.
+    pub fn answered(&mut self, picked: &Picked, now: Instant) {
+        if let Some(slot) = self.slot_mut(picked.id)
+            && slot.epoch == picked.epoch
+        {
+            slot.good(now);
+        }
+    }
+
     /// The endpoint has said that it takes no more calls. To be told before the
     /// calls end that it turned away, or they count as failures.
     pub fn draining(&mut self, id: EndpointId) {
@@ -220,11 +257,22 @@ impl Balancer {
         }
     }
 
-    /// A new connection to the endpoint stands: it does not drain any more, and if
-    /// it is ejected, a probe may go to it at once.
+    /// The endpoint has said whether calls make sense there now. While they do
+    /// not, it leaves the choice; it is not ejected for that. Calls that fail there
+    /// nevertheless count as anywhere.
+    pub fn ready(&mut self, id: EndpointId, is_ready: bool) {
+        if let Some(slot) = self.slot_mut(id) {
+            slot.is_unready = !is_ready;
+        }
+    }
+
+    /// A new connection to the endpoint stands: it does not drain any more, is
+    /// ready until it says otherwise, and if it is ejected, a probe may go to it
+    /// at once.
     pub fn connected(&mut self, id: EndpointId, now: Instant) {
         if let Some(slot) = self.slot_mut(id) {
             slot.is_draining = false;
+            slot.is_unready = false;
             slot.probe_now(now);
         }
     }
@@ -242,9 +290,22 @@ impl Balancer {
         listed.map(|slot| (slot.id, &slot.endpoint))
     }
 
+    /// Of these, those to which calls go.
+    pub(super) fn good(&self) -> impl Iterator<Item = (EndpointId, &Endpoint)> {
+        let good = self.slots.iter().filter(|slot| slot.is_good());
+        good.map(|slot| (slot.id, &slot.endpoint))
+    }
+
+    /// Whether the next first attempt goes there as a probe.
+    #[cfg(test)]
+    pub(super) fn is_probe_due(&self, id: EndpointId, now: Instant) -> bool {
+        let mut slots = self.slots.iter();
+        slots.any(|slot| slot.id == id && slot.is_probe_due(now))
+    }
+
     /// Calls in flight at an endpoint.
-    #[must_use]
-    pub fn in_flight(&self, id: EndpointId) -> usize {
+    #[cfg(test)]
+    fn in_flight(&self, id: EndpointId) -> usize {
         let slot = self.slots.iter().find(|slot| slot.id == id);
         slot.map_or(0, |slot| slot.in_flight)
     }
@@ -267,27 +328,35 @@ impl Balancer {
         self.slots.iter_mut().find(|slot| slot.id == id)
     }
 
-    fn choose(&self, tried: &[EndpointId], now: Instant, random: u64) -> Option<&Slot> {
-        let sticky = self.slots.iter().find(|slot| {
-            Some(slot.id) == self.sticky && slot.is_good() && !tried.contains(&slot.id)
-        });
-        if sticky.is_some() {
-            return sticky;
+    fn choose(
+        &self,
+        may_take: impl Fn(&Slot) -> bool,
+        tried: &[EndpointId],
+        now: Instant,
+        random: u64,
+    ) -> Option<&Slot> {
+        let untried = |slot: &Slot| !tried.contains(&slot.id);
+        let good = |slot: &Slot| slot.is_good() && may_take(slot);
+        let sticky = |slot: &&Slot| Some(slot.id) == self.sticky && good(slot) && untried(slot);
+        if let Some(sticky) = self.slots.iter().find(sticky) {
+            return Some(sticky);
         }
         // Only with first attempts, so that no call is made a probe twice.
-        let due = self.slots.iter().find(|slot| slot.is_probe_due(now));
-        if due.is_some() && tried.is_empty() {
-            return due;
+        let is_due = |slot: &&Slot| slot.is_probe_due(now) && may_take(slot);
+        if let Some(due) = self.slots.iter().find(is_due)
+            && tried.is_empty()
+        {
+            return Some(due);
         }
-        let untried = |slot: &Slot| !tried.contains(&slot.id);
-        let ejected = |slot: &Slot| slot.is_listed && slot.is_ejected() && !slot.is_draining;
-        let draining = |slot: &Slot| slot.is_listed && slot.is_draining;
-        self.lesser_loaded(|slot| slot.is_good() && untried(slot), random)
-            .or_else(|| self.lesser_loaded(Slot::is_good, random))
+        let listed = |slot: &Slot| slot.is_listed && may_take(slot);
+        let ejected = |slot: &Slot| listed(slot) && slot.is_ejected() && !slot.is_away();
+        let away = |slot: &Slot| listed(slot) && slot.is_away();
+        self.lesser_loaded(|slot| good(slot) && untried(slot), random)
+            .or_else(|| self.lesser_loaded(good, random))
             .or_else(|| self.least_bad(|slot| ejected(slot) && untried(slot)))
             .or_else(|| self.least_bad(ejected))
-            .or_else(|| self.least_bad(|slot| draining(slot) && untried(slot)))
-            .or_else(|| self.least_bad(draining))
+            .or_else(|| self.least_bad(|slot| away(slot) && untried(slot)))
+            .or_else(|| self.least_bad(away))
     }
 
     /// Two choices.

@@ -2,7 +2,8 @@
 //!
 //! A record is used without asking until its time to live is nearly over. Then one
 //! question goes out, while the record goes on being used; so no call waits for a
-//! resolver but the first, and one after a long silence. When the source fails, the
+//! resolver but the first, and for [`STALE_PATIENCE`] at most those after a long
+//! silence, or while the source hangs. When the source fails, the
 //! record goes on being used beyond its time to live, but never beyond the time
 //! that its signer gave it: a name service that is down takes nobody along, and one
 //! that is held back cannot keep an old record alive.
@@ -22,9 +23,10 @@ use super::record::{RecordError, VerifiedRecord};
 use super::resolver::ResolveError;
 use crate::limits::DURATION_MAX;
 use crate::limits::binding::{
-    CACHE_NAMES_MAX, RESOLVE_PATIENCE, RESOLVE_RETRY_FIRST, RESOLVE_RETRY_MAX,
+    CACHE_NAMES_MAX, DOUBT_REST, DOUBT_REST_MAX, RESOLVE_PATIENCE, RESOLVE_RETRY_FIRST,
+    RESOLVE_RETRY_MAX, STALE_PATIENCE,
 };
-use crate::retry::share_of;
+use crate::pause::{doubled, half_to_whole, share_of};
 
 /// A moment by both clocks: one that nobody sets, for what lasts so long, and the
 /// one that signers go by.
@@ -44,12 +46,11 @@ pub enum Lookup {
     Use {
         /// What is held.
         record: Arc<VerifiedRecord>,
-        /// Its time to live is over, and its source has failed since.
-        is_stale: bool,
         /// Ask the source meanwhile.
         ask: bool,
     },
-    /// Wait until the source has answered.
+    /// Wait until the source has answered, [`STALE_PATIENCE`] at most, and look
+    /// again: a record that counts may be used then, whether or not it has.
     Wait {
         /// Nobody has asked it yet: do.
         ask: bool,
@@ -81,6 +82,11 @@ struct Entry {
 #[derive(Debug)]
 struct Held {
     record: Arc<VerifiedRecord>,
+    /// When its source may be asked again if it is doubted.
+    doubt_at: Instant,
+    is_doubted: bool,
+    /// How often in a row its source knew nothing newer when it was.
+    doubts: u32,
     refresh_at: Instant,
     stale_at: Instant,
     expires_at: Instant,
@@ -103,7 +109,12 @@ impl Cache {
     /// What to do about `name` now. With `ask`, it counts as asked from now on.
     pub fn look_up(&mut self, name: &Name, now: Moment) -> Lookup {
         if !self.entries.contains_key(name) && self.entries.len() >= CACHE_NAMES_MAX {
-            return Lookup::Failed(ResolveError::TooManyNames);
+            // Names of which nothing was ever learnt: a program that is asked for
+            // many that do not exist must still find those that do.
+            self.entries.retain(|_, entry| !entry.is_idle(now.instant));
+            if self.entries.len() >= CACHE_NAMES_MAX {
+                return Lookup::Failed(ResolveError::TooManyNames);
+            }
         }
         let entry = self.entries.entry(name.clone()).or_default();
         entry.look_up(now)
@@ -139,6 +150,18 @@ impl Cache {
         Ok(())
     }
 
+    /// What the record says did not prove true, such as that somebody answers
+    /// there: its source is asked again before its time. Nothing is held against
+    /// the record. As long as the source knows nothing newer it is asked ever less
+    /// often, from [`DOUBT_REST`] down to [`DOUBT_REST_MAX`]: one endpoint that is
+    /// gone for good must not make all clients of a name besiege its source.
+    pub fn doubt(&mut self, name: &Name) {
+        if let Some(held) = self.entries.get_mut(name).and_then(|it| it.held.as_mut()) {
+            held.is_doubted = true;
+            held.refresh_at = held.refresh_at.min(held.doubt_at);
+        }
+    }
+
     /// A source has failed. `random` is uniform over all `u64`.
     pub fn failed(&mut self, name: &Name, error: ResolveError, now: Moment, random: u64) {
         if let Some(entry) = self.entries.get_mut(name) {
@@ -162,19 +185,28 @@ impl Entry {
             };
         };
         let is_stale = now.instant >= held.stale_at;
-        if is_stale && self.failure.is_none() {
-            // Nobody has used it for a while. Its source may know better.
-            return Lookup::Wait {
-                ask: self.ask(now.instant),
-            };
-        }
-        let record = Arc::clone(&held.record);
         let is_due = now.instant >= held.refresh_at;
-        Lookup::Use {
-            record,
-            is_stale,
-            ask: is_due && self.ask(now.instant),
+        let record = Arc::clone(&held.record);
+        let ask = is_due && self.ask(now.instant);
+        // A source that hangs is found to have failed much later than a call can
+        // wait.
+        let has_waited = self
+            .asked
+            .is_some_and(|asked| now.instant.saturating_duration_since(asked) >= STALE_PATIENCE);
+        if is_stale && self.failure.is_none() && !has_waited {
+            // Nobody has used it for a while. Its source may know better.
+            return Lookup::Wait { ask };
         }
+        Lookup::Use { record, ask }
+    }
+
+    /// Whether nothing is known by it, and nobody waits or rests for its sake.
+    fn is_idle(&self, now: Instant) -> bool {
+        let is_asked = self
+            .asked
+            .is_some_and(|asked| now.saturating_duration_since(asked) < RESOLVE_PATIENCE);
+        let is_resting = self.failure.as_ref().is_some_and(|it| now < it.retry_at);
+        self.newest.is_none() && !is_asked && !is_resting
     }
 
     /// Whether the source may be asked now; if so, it counts as asked.
@@ -193,6 +225,15 @@ impl Entry {
     fn learnt(&mut self, record: Arc<VerifiedRecord>, now: Moment, random: u64) {
         self.asked = None;
         self.failure = None;
+        let doubts = match self.held.take() {
+            Some(held)
+                if held.is_doubted && held.record.record().serial == record.record().serial =>
+            {
+                held.doubts.saturating_add(1)
+            }
+            _ => 0,
+        };
+        let doubt = doubled(DOUBT_REST, doubts, DOUBT_REST_MAX);
         self.newest = Some(Arc::clone(&record));
         let ttl = Duration::from_secs(record.record().ttl_seconds.into());
         // The last three tenths, but not the very last: clients that learnt of a
@@ -202,6 +243,9 @@ impl Entry {
         let counts = Duration::from_millis(counts_ms).min(DURATION_MAX);
         self.held = Some(Held {
             record,
+            doubt_at: now.instant + half_to_whole(doubt, random),
+            is_doubted: false,
+            doubts,
             refresh_at: now.instant + refresh,
             stale_at: now.instant + ttl,
             expires_at: now.instant + counts,
@@ -211,13 +255,11 @@ impl Entry {
     fn failed(&mut self, error: ResolveError, now: Moment, random: u64) {
         self.asked = None;
         let in_a_row = self.failure.as_ref().map_or(0, |failure| failure.in_a_row);
-        let pause = RESOLVE_RETRY_FIRST
-            .saturating_mul(1_u32.checked_shl(in_a_row).unwrap_or(u32::MAX))
-            .min(RESOLVE_RETRY_MAX);
+        let pause = doubled(RESOLVE_RETRY_FIRST, in_a_row, RESOLVE_RETRY_MAX);
         self.failure = Some(Failure {
             error,
             in_a_row: in_a_row.saturating_add(1),
-            retry_at: now.instant + pause / 2 + share_of(pause / 2, random),
+            retry_at: now.instant + half_to_whole(pause, random),
         });
     }
 }

@@ -13,12 +13,15 @@ use sealmoot_crypto::encoding::EncodingError;
 use sealmoot_crypto::signature::{KeyId, KeyRejected, SigningKey, VerifyingKey};
 
 use super::name::Name;
+use crate::descriptor::ServiceDescriptor;
+use crate::hexadecimal::Hexadecimal;
 use crate::limits::binding::{ENDPOINTS_MAX, RECORD_BYTES_MAX, SERVICES_MAX, TTL_SECONDS_MAX};
 
 mod encoding;
 mod form;
 
 use encoding::SIGNATURE_BYTES;
+pub(crate) use form::is_service;
 
 /// Domain of the signatures.
 const DOMAIN: &str = "sealmoot name record 1";
@@ -36,20 +39,38 @@ pub struct NameRecord {
     /// For how many seconds it may be used before its source is asked again, from
     /// 1 to [`TTL_SECONDS_MAX`].
     pub ttl_seconds: u32,
-    /// What is served there, each service once; at most [`SERVICES_MAX`].
+    /// What is served there, each service once for each schema whose clients are
+    /// taken; at most [`SERVICES_MAX`] in all.
     pub services: Vec<Served>,
     /// Where, each address once; from one to [`ENDPOINTS_MAX`]. Their order says
     /// nothing.
     pub endpoints: Vec<Endpoint>,
 }
 
-/// One service of a [`NameRecord`].
+/// One service of a [`NameRecord`], with one schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Served {
     /// Its full name, `package.Service`.
     pub service: String,
-    /// Its schema.
+    /// Its schema, or an earlier one.
     pub fingerprint: Fingerprint,
+}
+
+impl Served {
+    /// The service with its schema and all earlier ones: clients of any of them
+    /// are taken.
+    #[must_use]
+    pub fn all_of(descriptor: &ServiceDescriptor) -> Vec<Self> {
+        let served = |fingerprint: &Fingerprint| Self {
+            service: descriptor.name.to_owned(),
+            fingerprint: *fingerprint,
+        };
+        [&descriptor.fingerprint]
+            .into_iter()
+            .chain(descriptor.earlier)
+            .map(served)
+            .collect()
+    }
 }
 
 /// One place at which all services of a [`NameRecord`] are served.
@@ -97,9 +118,7 @@ impl Fingerprint {
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        Hexadecimal(&self.0).fmt(formatter)
     }
 }
 
@@ -190,18 +209,18 @@ pub enum RecordError {
         /// Its full name.
         service: String,
     },
-    /// The wanted service is served with another schema.
+    /// The wanted service is served with other schemas alone.
     #[error("{} is served there with another schema, {found}", service.escape_debug())]
     OtherFingerprint {
         /// Its full name.
         service: String,
-        /// What the record says.
+        /// What the record says; the first of several.
         found: Fingerprint,
     },
 }
 
 impl NameRecord {
-    /// Signs the record, services by name and endpoints by address.
+    /// Signs the record, services by name and schema and endpoints by address.
     ///
     /// # Errors
     ///
@@ -209,7 +228,7 @@ impl NameRecord {
     /// names one twice, a text or time to live that is no such, a weak Noise key.
     pub fn sign(mut self, signer: &SigningKey) -> Result<VerifiedRecord, RecordError> {
         self.services
-            .sort_by(|left, right| left.service.cmp(&right.service));
+            .sort_by(|left, right| left.schema().cmp(&right.schema()));
         self.endpoints
             .sort_by(|left, right| left.place().cmp(&right.place()));
         self.check()?;
@@ -235,19 +254,37 @@ impl NameRecord {
         service: &str,
         accepted: &[Fingerprint],
     ) -> Result<(), RecordError> {
-        let served = self
-            .services
-            .iter()
-            .find(|served| served.service == service)
-            .ok_or_else(|| RecordError::ServiceMissing {
-                service: service.to_owned(),
-            })?;
-        if accepted.contains(&served.fingerprint) {
-            return Ok(());
+        self.check_served(service, |fingerprint| accepted.contains(fingerprint))
+    }
+
+    /// Whether a client with the schema of `wanted` gets along with what is served
+    /// there: a schema is listed that it accepts.
+    ///
+    /// # Errors
+    ///
+    /// As [`NameRecord::check_service`].
+    pub fn check_schema(&self, wanted: &ServiceDescriptor) -> Result<(), RecordError> {
+        self.check_served(wanted.name, |fingerprint| wanted.accepts(fingerprint))
+    }
+
+    fn check_served(
+        &self,
+        service: &str,
+        is_accepted: impl Fn(&Fingerprint) -> bool,
+    ) -> Result<(), RecordError> {
+        let mut found = None;
+        for served in &self.services {
+            if served.service == service {
+                if is_accepted(&served.fingerprint) {
+                    return Ok(());
+                }
+                found.get_or_insert(served.fingerprint);
+            }
         }
-        Err(RecordError::OtherFingerprint {
-            service: service.to_owned(),
-            found: served.fingerprint,
+        let service = service.to_owned();
+        Err(match found {
+            Some(found) => RecordError::OtherFingerprint { service, found },
+            None => RecordError::ServiceMissing { service },
         })
     }
 }
@@ -312,8 +349,12 @@ impl Claim {
     }
 
     /// Believes that one of `trusted` signed it, whatever it is about and whether
-    /// or not it still counts.
-    pub(super) fn believe_signer(self, trusted: &[KeyId]) -> Result<VerifiedRecord, RecordError> {
+    /// or not it still counts: for whoever keeps records and hands them on.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`] about the signer, the signature or a Noise key.
+    pub fn believe_signer(self, trusted: &[KeyId]) -> Result<VerifiedRecord, RecordError> {
         let signer = self.signer.key_id();
         if !trusted.contains(&signer) {
             return Err(RecordError::UnknownSigner(signer));

@@ -13,6 +13,7 @@ use sealmoot_crypto::signature::KeyId;
 use super::name::Name;
 use super::record::{Claim, RecordError, VerifiedRecord};
 use super::resolver::{Resolution, ResolveError, Resolver, unix_ms};
+use crate::hexadecimal::{Hexadecimal, digit};
 use crate::limits::binding::{RECORD_BYTES_MAX, TABLE_BYTES_MAX, TABLE_RECORDS_MAX};
 
 mod file;
@@ -149,7 +150,7 @@ impl Table {
             .values()
             .map(|record| {
                 let name = &record.record().name;
-                format!("# {name}\n{}\n", hexadecimal(record.bytes()))
+                format!("# {name}\n{}\n", Hexadecimal(record.bytes()))
             })
             .collect()
     }
@@ -211,16 +212,7 @@ fn read_line(line: &[u8], number: usize, trusted: &[KeyId]) -> Result<VerifiedRe
         .map_err(refused)
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn from_hexadecimal(text: &[u8]) -> Option<Vec<u8>> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
     let (pairs, rest) = text.as_chunks::<2>();
     if !rest.is_empty() {
         return None;

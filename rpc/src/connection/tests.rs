@@ -354,3 +354,64 @@ async fn a_client_that_reads_nothing_is_read_no_further() {
     }
     assert!(accepted < 150, "{accepted}");
 }
+
+/// Finished at once; later it has more to say than is taken.
+struct Afterthought {
+    started: Instant,
+    polls: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl Endpoint for Afterthought {
+    fn receive(&mut self, _: &mut Input, _: Instant) -> Result<(), Violation> {
+        Ok(())
+    }
+
+    fn transmit(&mut self, output: Option<&mut Vec<u8>>, now: Instant, waker: &Waker) -> Outlook {
+        self.polls
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let at = self.started + Duration::from_millis(100);
+        if let Some(output) = output.filter(|_| now >= at) {
+            output.resize(1024 * 1024, 0);
+        }
+        if now < at {
+            let waker = waker.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep_until(at.into()).await;
+                waker.wake();
+            });
+        }
+        Outlook {
+            is_cut: false,
+            wants_input: true,
+            has_output: false,
+            deadline: None,
+            is_finished: true,
+            lets_peer_close: true,
+        }
+    }
+
+    fn ping(&mut self) {}
+
+    fn show_life(&mut self) {}
+
+    fn violated(&mut self, _: &Violation) {}
+
+    fn lost(&mut self, _: &Status) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_gone_while_it_may_close_first_is_noticed_in_time() {
+    let limits = Limits::default();
+    let (near, _far) = duplex(64 * 1024);
+    let polls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let endpoint = Afterthought {
+        started: now(),
+        polls: Arc::clone(&polls),
+    };
+    let driver = Driver::new(near, endpoint, &limits);
+    let patience = limits.keepalive_idle + limits.keepalive_timeout;
+    let ended = tokio::time::timeout(patience + Duration::from_millis(100), driver).await;
+    let polls = polls.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(polls < 1_000, "{polls} polls");
+    ended.expect("it is silent and takes no bytes");
+}

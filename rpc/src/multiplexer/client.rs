@@ -41,6 +41,8 @@ pub(crate) struct Client<T> {
     call_last: u32,
     partial_bytes: usize,
     refusal: Option<Status>,
+    /// The server takes no more calls, and nothing is wrong with it or us.
+    is_draining: bool,
     limits: Limits,
 }
 
@@ -96,6 +98,7 @@ impl<T> Client<T> {
             call_last: 0,
             partial_bytes: 0,
             refusal: None,
+            is_draining: false,
             limits,
         }
     }
@@ -165,7 +168,8 @@ impl<T> Client<T> {
             return refuse(Code::DeadlineExceeded, "no time left to call");
         }
         if body.len() > self.limits.message_bytes_max {
-            return refuse(Code::InvalidArgument, "request is too large");
+            let message = too_large("request", body.len(), self.limits.message_bytes_max);
+            return refuse(Code::InvalidArgument, &message);
         }
         if self.calls.len() >= self.limits.calls_in_flight_max {
             return refuse(Code::ResourceExhausted, "too many calls in flight");
@@ -236,7 +240,8 @@ impl<T> Client<T> {
         if message.len() > self.limits.message_bytes_max {
             // Of the message nothing left, of the call something may have.
             let (code, execution) = (Code::InvalidArgument, Execution::MaybeExecuted);
-            let status = Status::new(code, execution, "message is too large");
+            let text = too_large("message", message.len(), self.limits.message_bytes_max);
+            let status = Status::new(code, execution, text);
             return Err(Unsent::Over(status));
         }
         let stream_bytes_max = self.limits.outgoing_bytes_max / 2;
@@ -317,6 +322,9 @@ impl<T> Client<T> {
             Kind::Pong => Ok(()),
             Kind::Goaway => {
                 let status = decode_failure(frame.code, frame.payload)?;
+                // The first says what the server is doing; one that follows takes
+                // nothing of it back.
+                self.is_draining |= self.refusal.is_none() && status.code() == Code::Unavailable;
                 self.refusal.get_or_insert(status);
                 Ok(())
             }
@@ -396,6 +404,11 @@ impl<T> Client<T> {
     /// Why no further call is taken, when none is.
     pub(crate) fn refusal(&self) -> Option<&Status> {
         self.refusal.as_ref()
+    }
+
+    /// Whether the server has said that it takes no more calls because it ends.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining
     }
 
     /// What the connection holds now; calls that are over and not released
@@ -665,6 +678,11 @@ impl<T> Client<T> {
 }
 
 /// The same failure of another call.
+/// For whoever made the message, which has not left: the limits are the own ones.
+fn too_large(what: &str, bytes: usize, bytes_max: usize) -> String {
+    format!("{what} is too large: {bytes} bytes, and at most {bytes_max} may be sent")
+}
+
 fn with_execution(status: &Status, execution: Execution) -> Status {
     Status::new(status.code(), execution, status.message()).with_details(status.details().clone())
 }

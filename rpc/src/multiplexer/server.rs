@@ -1,6 +1,7 @@
 //! The serving side: which requests are whole, which handlers run.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,10 +10,11 @@ use super::stream::{Arrival, Receiver};
 use super::{Side, Taken, Unsent, extend_body};
 use crate::bare::Held;
 use crate::frame::{FLAG_STREAM, Frame, Kind, PING_BYTES, Violation};
-use crate::limits::Limits;
+use crate::limits::{Limits, STREAM_MESSAGE_OVERHEAD_BYTES, STREAM_WINDOW_BYTES};
 use crate::metadata::Metadata;
 use crate::outgoing::Outgoing;
 use crate::payload::{CallPayload, OnceId, decode_credit, encode_failure};
+use crate::quota::{Permit, Share, Shortage, Usage};
 use crate::service::MethodKind;
 use crate::status::{Code, Execution, Status};
 
@@ -61,6 +63,11 @@ pub(crate) struct Server {
     notices: Vec<(StreamKey, Side)>,
     draining: Option<Status>,
     limits: Limits,
+    /// What it has taken of its identity's quota.
+    share: Share,
+    /// Calls that permits count, and not the share; and their bytes.
+    detached: Usage,
+    stream_count: usize,
 }
 
 #[derive(Debug)]
@@ -71,9 +78,15 @@ struct Entry {
     phase: Phase,
     /// None for a call without a stream, so that such a call stays small.
     streams: Option<Box<Streams>>,
+    /// Counts the call in place of the connection's share.
+    permit: Option<Arc<Permit>>,
 }
 
 impl Entry {
+    fn permit_bytes(&self) -> usize {
+        self.permit.as_ref().map_or(0, |permit| permit.bytes())
+    }
+
     fn requests(&mut self) -> Option<&mut Receiver> {
         self.streams.as_mut()?.requests.as_mut()
     }
@@ -132,7 +145,15 @@ impl Server {
             notices: Vec::new(),
             draining: None,
             limits,
+            share: Share::default(),
+            detached: Usage::default(),
+            stream_count: 0,
         }
+    }
+
+    /// Its calls count in the quota of an identity, from the first one on.
+    pub(crate) fn count_by(&mut self, share: Share) {
+        self.share = share;
     }
 
     /// Takes a frame from the client.
@@ -145,12 +166,7 @@ impl Server {
         match frame.kind {
             Kind::Call => self.receive_call(frame, now, events),
             Kind::Chunk | Kind::End => self.receive_part(frame, events),
-            Kind::Cancel => {
-                self.stop(frame.call, events);
-                // The reply may have begun to leave.
-                self.outgoing.withdraw(frame.call);
-                Ok(())
-            }
+            Kind::Cancel => self.receive_cancel(frame.call, now, events),
             Kind::Ping => {
                 let token = <[u8; PING_BYTES]>::try_from(frame.payload)
                     .map_err(|_| Violation::Malformed("ping without its token"))?;
@@ -198,8 +214,10 @@ impl Server {
         }
         entry.phase = Phase::Leaving;
         tell(&mut self.notices, call, entry);
-        self.held_bytes -= entry.held_bytes;
-        entry.held_bytes = 0;
+        // What a permit counts is held by the handler's work.
+        let kept = entry.permit_bytes();
+        self.held_bytes -= entry.held_bytes - kept;
+        entry.held_bytes = kept;
         self.discard_requests(call);
         self.open_replies(call);
         self.outgoing.end_stream(call);
@@ -216,7 +234,17 @@ impl Server {
             let status = Status::new(code, execution, "message is too large");
             return Err(Unsent::Over(status));
         }
-        let stream_bytes_max = self.limits.outgoing_bytes_max / 2;
+        let mut stream_bytes_max = self.limits.outgoing_bytes_max / 2;
+        if !self.covers_bytes(message.len()) {
+            // Room in this connection wakes who waits for it; room that the
+            // identity's other connections make does not.
+            if message.len() > STREAM_WINDOW_BYTES && !self.outgoing.has_stream_bytes() {
+                let (code, execution) = (Code::ResourceExhausted, Execution::MaybeExecuted);
+                let status = Status::new(code, execution, Shortage::Bytes.message());
+                return Err(Unsent::Over(status));
+            }
+            stream_bytes_max = 0;
+        }
         self.outgoing
             .push_stream(key.call, message, stream_bytes_max)
             .map_err(Unsent::Wait)?;
@@ -268,14 +296,52 @@ impl Server {
         self.notices.pop()
     }
 
-    /// The connection is over: whoever still has a stream is told.
-    pub(crate) fn end_all(&mut self) {
+    /// The connection is over: whoever still has a stream is told. A call whose
+    /// handler `has_task` counts until [`Server::abandon`] says that it is gone:
+    /// reconnecting must not be a way to have more of them.
+    pub(crate) fn end_all(&mut self, has_task: impl Fn(u32) -> bool) {
         self.outgoing.clear();
         let mut calls: Vec<u32> = self.calls.keys().copied().collect();
         calls.sort_unstable();
         for call in calls {
-            self.remove(call);
+            if has_task(call) {
+                // Whatever it sends leads nowhere.
+                self.stop(call, &mut Vec::new());
+            } else {
+                self.remove(call);
+            }
         }
+        self.settle();
+    }
+
+    /// Gives back what is not used of the identity's quota: when all that was
+    /// read is dealt with, and when something ends while nothing is read.
+    pub(crate) fn settle(&mut self) {
+        self.share.settle(self.usage());
+    }
+
+    /// What counts the call for as long as somebody holds it, so that its work
+    /// counts beyond its end. `None` when nothing counts this connection.
+    pub(crate) fn permit(&mut self, key: StreamKey) -> Option<Arc<Permit>> {
+        let entry = self.calls.get_mut(&key.call).filter(|entry| {
+            entry.serial == key.serial && matches!(entry.phase, Phase::Running | Phase::Aborted)
+        });
+        let Some(entry) = entry else {
+            return self.share.late().map(Arc::new);
+        };
+        if let Some(permit) = &entry.permit {
+            return Some(Arc::clone(permit));
+        }
+        // A stream's bytes come and go with its messages.
+        let bytes = match &entry.streams {
+            Some(streams) if streams.requests.is_some() => 0,
+            _ => entry.held_bytes,
+        };
+        let permit = Arc::new(self.share.detach(bytes)?);
+        entry.permit = Some(Arc::clone(&permit));
+        self.detached.calls += 1;
+        self.detached.bytes += bytes;
+        Some(permit)
     }
 
     /// The handler is gone without an answer: aborted, or it panicked.
@@ -344,14 +410,20 @@ impl Server {
     }
 
     /// Whether to read further frames: not while the client leaves its replies
-    /// untaken.
+    /// untaken: even refusals would pile up. Where its identity holds more than
+    /// it may, a single one that is not taken is enough.
     pub(crate) fn wants_input(&self) -> bool {
-        self.outgoing.due_bytes() < self.limits.outgoing_bytes_pause
+        let due = self.outgoing.due_bytes();
+        due == 0 || (due < self.limits.outgoing_bytes_pause && !self.share.is_beyond_bytes())
     }
 
-    /// Whether the call is in the table, be its answer wanted or not.
-    pub(crate) fn is_known(&self, call: u32) -> bool {
-        self.calls.contains_key(&call)
+    /// Whether the call's handler is not known to be gone, be its answer wanted
+    /// or not. A stream whose last messages leave has none any more, though the
+    /// call is in the table.
+    pub(crate) fn has_handler(&self, key: StreamKey) -> bool {
+        self.calls.get(&key.call).is_some_and(|entry| {
+            entry.serial == key.serial && matches!(entry.phase, Phase::Running | Phase::Aborted)
+        })
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -398,6 +470,14 @@ impl Server {
             return self.refuse_too_large(frame.call);
         }
         let kind = MethodKind::of_streams(frame.is_stream(), frame.wants_replies());
+        let is_stream = kind != MethodKind::Unary;
+        let mut wanted = self.usage();
+        wanted.calls += 1;
+        wanted.streams += usize::from(is_stream);
+        wanted.bytes += body.len();
+        if let Err(shortage) = self.share.cover(wanted) {
+            return self.refuse(frame.call, shortage.message());
+        }
         let duration_max = match kind {
             MethodKind::Unary => self.limits.call_duration_max,
             _ => self.limits.stream_duration_max,
@@ -433,7 +513,7 @@ impl Server {
             }));
             Phase::Running
         };
-        let streams = (kind != MethodKind::Unary).then(|| {
+        let streams = is_stream.then(|| {
             Box::new(Streams {
                 requests: kind.has_request_stream().then(Receiver::new),
                 replies: if kind.has_reply_stream() {
@@ -447,6 +527,7 @@ impl Server {
             self.outgoing.open_stream(frame.call);
         }
         self.held_bytes += body.len();
+        self.stream_count += usize::from(is_stream);
         self.deadlines.insert((deadline, frame.call));
         self.calls.insert(
             frame.call,
@@ -456,6 +537,7 @@ impl Server {
                 held_bytes: body.len(),
                 phase,
                 streams,
+                permit: None,
             },
         );
         Ok(())
@@ -463,6 +545,7 @@ impl Server {
 
     fn receive_part(&mut self, frame: Frame<'_>, events: &mut Vec<Event>) -> Result<(), Violation> {
         let is_over_held = self.exceeds_held(frame.payload.len());
+        let is_covered = self.covers_bytes(frame.payload.len());
         let Some(entry) = self.calls.get_mut(&frame.call) else {
             // Behind a call that was refused or ran out of time.
             return Ok(());
@@ -482,6 +565,10 @@ impl Server {
         if is_over_held {
             self.drop_call(frame.call);
             return self.refuse(frame.call, "too many request bytes in flight");
+        }
+        if !is_covered {
+            self.drop_call(frame.call);
+            return self.refuse(frame.call, Shortage::Bytes.message());
         }
         let bytes_max = self.limits.message_bytes_max;
         if extend_body(&mut receiving.body, frame.payload, bytes_max).is_err() {
@@ -517,6 +604,8 @@ impl Server {
             .limits
             .incoming_bytes_max
             .saturating_sub(self.held_bytes);
+        let is_covered = self.covers_bytes(frame.payload.len() + STREAM_MESSAGE_OVERHEAD_BYTES);
+        let room = if is_covered { room } else { 0 };
         let bytes_max = self.limits.message_bytes_max;
         let Some(entry) = self.calls.get_mut(&frame.call) else {
             return Ok(());
@@ -562,6 +651,24 @@ impl Server {
         self.stop(frame.call, events);
         let status = Status::new(code, Execution::MaybeExecuted, message);
         self.push_failure(frame.call, &status);
+        Ok(())
+    }
+
+    fn receive_cancel(
+        &mut self,
+        call: u32,
+        now: Instant,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Violation> {
+        let entry = self.calls.get(&call);
+        // One that has crossed the reply, or comes again, costs next to nothing.
+        let ends_call = entry.is_some_and(|entry| !matches!(entry.phase, Phase::Aborted));
+        if ends_call && !self.share.cancel(now) {
+            return Err(Violation::TooManyCancelled);
+        }
+        self.stop(call, events);
+        // The reply may have begun to leave.
+        self.outgoing.withdraw(call);
         Ok(())
     }
 
@@ -652,9 +759,14 @@ impl Server {
     }
 
     fn remove(&mut self, call: u32) -> Option<Entry> {
-        let entry = self.calls.remove(&call)?;
+        let mut entry = self.calls.remove(&call)?;
         self.deadlines.remove(&(entry.deadline, call));
         self.held_bytes -= entry.held_bytes;
+        self.stream_count -= usize::from(entry.streams.is_some());
+        if let Some(permit) = entry.permit.take() {
+            self.detached.calls -= 1;
+            self.detached.bytes -= permit.bytes();
+        }
         if matches!(entry.phase, Phase::Aborted) {
             self.aborted_count -= 1;
         }
@@ -662,6 +774,22 @@ impl Server {
             tell(&mut self.notices, call, &entry);
         }
         Some(entry)
+    }
+
+    /// What the connection holds, but for what permits count.
+    fn usage(&self) -> Usage {
+        Usage {
+            calls: self.calls.len() - self.detached.calls,
+            streams: self.stream_count,
+            bytes: self.held_bytes + self.outgoing.queued_bytes() - self.detached.bytes,
+        }
+    }
+
+    /// Whether the identity may hold so many more bytes; they are taken then.
+    fn covers_bytes(&mut self, additional_bytes: usize) -> bool {
+        let mut wanted = self.usage();
+        wanted.bytes += additional_bytes;
+        self.share.cover(wanted) != Err(Shortage::Bytes)
     }
 
     fn exceeds_held(&self, additional_bytes: usize) -> bool {
@@ -695,6 +823,10 @@ impl Server {
             .saturating_sub(self.outgoing.queued_bytes());
         if body.len() > self.limits.message_bytes_max {
             let status = Status::new(Code::Internal, Execution::Executed, "reply is too large");
+            self.push_failure(call, &status);
+        } else if !self.covers_bytes(body.len()) {
+            let (code, execution) = (Code::ResourceExhausted, Execution::Executed);
+            let status = Status::new(code, execution, Shortage::Bytes.message());
             self.push_failure(call, &status);
         } else if body.len() > room {
             // The client asks for more than it takes: what it does not take

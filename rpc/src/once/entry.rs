@@ -39,14 +39,8 @@ pub(super) enum Phase<W> {
 #[derive(Debug, Default)]
 pub(super) struct Share {
     pub(super) incarnations: usize,
+    pub(super) entries: usize,
     pub(super) reply_bytes: usize,
-}
-
-/// What a risen floor has removed.
-#[derive(Debug, Default)]
-pub(super) struct Removed {
-    pub(super) count: usize,
-    pub(super) bytes: usize,
 }
 
 impl<W> Incarnated<W> {
@@ -59,28 +53,43 @@ impl<W> Incarnated<W> {
         }
     }
 
+    /// What it takes of its identity's share.
+    pub(super) fn share(&self) -> Share {
+        Share {
+            incarnations: 1,
+            entries: self.entries.len(),
+            reply_bytes: self.entries.values().map(|entry| entry.bytes).sum(),
+        }
+    }
+
     /// A floor that an earlier attempt carries, late, lowers nothing.
-    pub(super) fn raise_floor(&mut self, floor: u64) -> Removed {
-        let mut removed = Removed::default();
+    /// Returns what it has removed.
+    pub(super) fn raise_floor(&mut self, floor: u64) -> Share {
+        let mut removed = Share::default();
         if floor <= self.floor {
             return removed;
         }
-        // Below the floor that there was stand running calls alone, and they
-        // leave when they end: looking at them again with each rise would let
-        // small frames cost as much as there are running calls.
-        let passed = self.entries.range(self.floor..floor);
-        let ended: Vec<u64> = passed
+        let ended: Vec<u64> = self
+            .passed_by(floor)
             .filter(|(_, entry)| !matches!(entry.phase, Phase::Running(_)))
             .map(|(sequence, _)| *sequence)
             .collect();
         self.floor = floor;
         for sequence in ended {
             if let Some(entry) = self.entries.remove(&sequence) {
-                removed.count += 1;
-                removed.bytes += entry.bytes;
+                removed.entries += 1;
+                removed.reply_bytes += entry.bytes;
             }
         }
         removed
+    }
+
+    /// What a rise of the floor has to look at. Below the floor that there was
+    /// stand running calls alone, and they leave when they end: looking at them
+    /// again with each rise would let small frames cost as much as there are
+    /// running calls.
+    pub(super) fn passed_by(&self, floor: u64) -> impl Iterator<Item = (&u64, &Entry<W>)> {
+        self.entries.range(self.floor..floor.max(self.floor))
     }
 }
 

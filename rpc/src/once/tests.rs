@@ -1,9 +1,11 @@
 use super::*;
 
+use crate::splitmix::SplitMix;
+
 impl<W> Table<W> {
     /// Whether all sums are what they sum up, and no bound of a part is exceeded.
     pub(crate) fn audit(&self) -> Result<(), String> {
-        let mut shares: BTreeMap<KeyId, (usize, usize)> = BTreeMap::new();
+        let mut shares: BTreeMap<KeyId, (usize, usize, usize)> = BTreeMap::new();
         let (mut entries, mut all_bytes) = (0, 0);
         for ((identity, incarnation), kept) in &self.incarnations {
             if !self.ages.contains(&(kept.used, *identity, *incarnation)) {
@@ -23,13 +25,17 @@ impl<W> Table<W> {
             let share = shares.entry(*identity).or_default();
             share.0 += 1;
             share.1 += bytes;
+            share.2 += kept.entries.len();
         }
-        let kept: BTreeMap<KeyId, (usize, usize)> = self
+        let kept: BTreeMap<KeyId, (usize, usize, usize)> = self
             .identities
             .iter()
-            .map(|(identity, share)| (*identity, (share.incarnations, share.reply_bytes)))
+            .map(|(identity, share)| {
+                let sums = (share.incarnations, share.reply_bytes, share.entries);
+                (*identity, sums)
+            })
             .collect();
-        let is_within = shares.values().all(|(incarnations, bytes)| {
+        let is_within = shares.values().all(|(incarnations, bytes, _)| {
             *incarnations <= self.bounds.incarnations_per_identity_max
                 && *bytes <= self.bounds.reply_bytes_per_identity_max
         });
@@ -72,10 +78,11 @@ fn small() -> Bounds {
         incarnations_per_identity_max: 2,
         incarnations_max: 3,
         entries_max: 3,
-        entries_all_max: 4,
+        entries_all_max: 8,
         reply_bytes_per_identity_max: 10,
         reply_bytes_max: 15,
         waiters_max: 2,
+        evictable_after: ONCE_EVICTABLE_AFTER,
         kept: ONCE_KEPT,
     }
 }
@@ -335,7 +342,7 @@ fn the_bytes_of_all_bound_what_each_may_keep() {
     let now = Instant::now();
     let mut table = table(now);
     table.open(now, identity(2), INCARNATION).expect("room");
-    for (number, bytes) in [(1, 10), (2, 6)] {
+    for (number, bytes) in [(1, 7), (2, 5)] {
         let id = id(1, 1);
         assert_eq!(table.begin(now, identity(number), id, 7), Begun::Run);
         assert_eq!(
@@ -343,7 +350,11 @@ fn the_bytes_of_all_bound_what_each_may_keep() {
             [7]
         );
     }
-    assert_eq!(table.reply_bytes(), 10);
+    assert_eq!(
+        table.reply_bytes(),
+        7,
+        "five would be more than half of the rest"
+    );
     table.audit().expect("sound");
 }
 
@@ -386,37 +397,460 @@ fn calls_beyond_those_of_one_incarnation_are_refused() {
     table.audit().expect("sound");
 }
 
-#[test]
-fn calls_beyond_those_of_all_are_refused() {
-    let now = Instant::now();
-    let mut table = table(now);
-    table.open(now, identity(2), INCARNATION).expect("room");
-    for number in [1, 2] {
-        for sequence in 1..=2 {
-            let begun = table.begin(now, identity(number), id(sequence, 1), 7);
-            assert_eq!(begun, Begun::Run);
+/// Begins calls of an identity in its incarnation until one is refused; how many
+/// there were.
+fn begin_all(table: &mut Table<u32>, now: Instant, identity: KeyId, incarnation: u8) -> u64 {
+    let incarnation = [incarnation; 16];
+    table.open(now, identity, incarnation).expect("room");
+    for sequence in 1.. {
+        let id = OnceId {
+            incarnation,
+            sequence,
+            floor: 1,
+        };
+        match table.begin(now, identity, id, 7) {
+            Begun::Run => {}
+            Begun::Refuse(_, status) => {
+                let refused = (status.code(), status.execution());
+                assert_eq!(refused, (Code::ResourceExhausted, Execution::NotStarted));
+                return sequence - 1;
+            }
+            other => panic!("{other:?}"),
         }
     }
-    let begun = table.begin(now, identity(2), id(3, 1), 7);
-    assert_eq!(
-        refused(begun),
-        (Code::ResourceExhausted, Execution::NotStarted)
-    );
+    unreachable!("some sequence is refused")
 }
 
 #[test]
-fn nothing_younger_than_what_is_kept_is_forgotten_even_when_all_is_full() {
+fn calls_beyond_those_of_all_are_refused() {
+    let now = Instant::now();
+    let mut table = Table::new(Bounds {
+        entries_all_max: 1,
+        ..small()
+    });
+    assert_eq!(begin_all(&mut table, now, identity(1), 1), 1);
+    assert_eq!(begin_all(&mut table, now, identity(2), 1), 0);
+    table.audit().expect("sound");
+}
+
+#[test]
+fn a_few_identities_cannot_have_all_calls() {
+    let now = Instant::now();
+    let mut table = Table::new(Bounds {
+        incarnations_max: 1_000,
+        entries_max: 2_048,
+        entries_all_max: 4_096,
+        ..small()
+    });
+    let had: Vec<u64> = (1..=12)
+        .map(|number| begin_all(&mut table, now, identity(number), 1))
+        .collect();
+    // Each of them as much as it leaves to those that follow.
+    assert_eq!(had[..4], [2_048, 1_024, 512, 256]);
+    assert!(had.iter().all(|had| *had > 0), "{had:?}");
+    // In another incarnation no more.
+    assert_eq!(begin_all(&mut table, now, identity(1), 2), 0);
+    table.audit().expect("sound");
+    // What ends is there for all again.
+    for sequence in 1..=2_048 {
+        let id = OnceId {
+            incarnation: [1; 16],
+            ..id(sequence, 1)
+        };
+        let not_started = failure(Code::Unavailable, Execution::NotStarted);
+        let told = table.finish(now, &id.key(identity(1)), &not_started);
+        assert_eq!(told, [7]);
+    }
+    assert!(begin_all(&mut table, now, identity(99), 1) >= 1_024);
+    table.audit().expect("sound");
+}
+
+#[test]
+fn a_few_identities_cannot_have_all_bytes_of_replies() {
+    let now = Instant::now();
+    let mut table: Table<u32> = Table::new(Bounds {
+        incarnations_max: 1_000,
+        entries_max: 100,
+        entries_all_max: 10_000,
+        reply_bytes_per_identity_max: 1_000,
+        reply_bytes_max: 1_000,
+        ..small()
+    });
+    let mut kept = Vec::new();
+    for number in 1..=5 {
+        let identity = identity(number);
+        table.open(now, identity, INCARNATION).expect("room");
+        let before = table.reply_bytes();
+        for sequence in 1..=100 {
+            let id = id(sequence, 1);
+            assert_eq!(table.begin(now, identity, id, 7), Begun::Run);
+            assert_eq!(table.finish(now, &id.key(identity), &reply(10)), [7]);
+        }
+        kept.push(table.reply_bytes() - before);
+        table.audit().expect("sound");
+    }
+    assert_eq!(kept, [500, 250, 120, 60, 30]);
+}
+
+#[test]
+fn a_few_identities_cannot_have_all_incarnations() {
+    let now = Instant::now();
+    let mut table: Table<u32> = Table::new(Bounds {
+        incarnations_per_identity_max: 100,
+        incarnations_max: 32,
+        ..small()
+    });
+    let mut had = Vec::new();
+    for number in 1..=5 {
+        let opened = (0..100_u8)
+            .take_while(|index| table.open(now, identity(number), [*index; 16]).is_ok())
+            .count();
+        had.push(opened);
+    }
+    assert_eq!(had, [16, 8, 4, 2, 1]);
+    table.audit().expect("sound");
+}
+
+#[test]
+fn the_last_room_is_for_who_has_none() {
+    assert_eq!(room(0, 9, 9, 10), 1);
+    assert_eq!(room(1, 9, 9, 10), 0);
+    assert_eq!(room(0, 9, 10, 10), 0);
+    assert_eq!(room(0, 9, 11, 10), 0);
+    assert_eq!(room(3, 3, 3, 100), 0, "its own bound");
+    assert_eq!(room(0, usize::MAX, 0, usize::MAX), usize::MAX / 2 + 1);
+}
+
+#[test]
+fn nothing_younger_than_what_is_kept_is_forgotten_for_another_even_when_all_is_full() {
     let opened = Instant::now();
     let mut table = table(opened);
-    table.open(opened, identity(1), [6; 16]).expect("room");
+    for (number, incarnation) in [(1, 6), (2, 7)] {
+        let opened = table.open(opened, identity(number), [incarnation; 16]);
+        opened.expect("room");
+    }
     let nearly = opened + ONCE_KEPT - Duration::from_nanos(1);
     assert_eq!(table.expire(nearly), 0);
-    assert!(table.open(nearly, identity(1), [7; 16]).is_err());
+    let status = table.open(nearly, identity(3), [8; 16]);
+    let status = status.expect_err("all are taken");
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!((table.incarnation_count(), table.evicted_count()), (3, 0));
     table
-        .open(opened + ONCE_KEPT, identity(1), [7; 16])
+        .open(opened + ONCE_KEPT, identity(3), [8; 16])
         .expect("the others are forgotten");
     assert_eq!(table.incarnation_count(), 1);
     table.audit().expect("sound");
+}
+
+#[test]
+fn a_client_that_starts_over_and_over_always_has_an_incarnation() {
+    let start = Instant::now();
+    let mut table: Table<u32> = Table::new(Bounds::default());
+    for round in 0..200_u8 {
+        let now = start + ONCE_EVICTABLE_AFTER * u32::from(round) / 16;
+        let incarnation = [round; 16];
+        table
+            .open(now, identity(1), incarnation)
+            .unwrap_or_else(|status| panic!("{round}: {status}"));
+        let first = OnceId {
+            incarnation,
+            ..id(1, 1)
+        };
+        assert_eq!(table.begin(now, identity(1), first, 7), Begun::Run);
+        let key = first.key(identity(1));
+        assert_eq!(table.finish(now, &key, &reply(100)), [7]);
+        assert!(table.incarnation_count() <= ONCE_INCARNATIONS_PER_IDENTITY_MAX);
+        table.audit().expect("sound");
+    }
+    assert_eq!(table.evicted_count(), 200 - 32);
+}
+
+#[test]
+fn what_comes_in_an_evicted_incarnation_is_refused_and_never_runs_again() {
+    let opened = Instant::now();
+    let mut table = table(opened);
+    assert_eq!(table.begin(opened, identity(1), id(1, 1), 7), Begun::Run);
+    assert_eq!(table.finish(opened, &key(1), &reply(3)), [7]);
+    let later = opened + ONCE_EVICTABLE_AFTER;
+    table.open(later, identity(1), [6; 16]).expect("room");
+    table
+        .open(later, identity(1), [7; 16])
+        .expect("an eviction");
+    assert_eq!((table.evicted_count(), table.reply_bytes()), (1, 0));
+    for sequence in [1, 2] {
+        let Begun::Refuse(8, status) = table.begin(later, identity(1), id(sequence, 1), 8) else {
+            panic!("not refused");
+        };
+        assert!(is_unknown_incarnation(&status));
+    }
+    // A late answer changes nothing.
+    assert_eq!(table.finish(later, &key(1), &reply(3)), NOBODY);
+    table.audit().expect("sound");
+}
+
+#[test]
+fn what_is_remembered_for_a_dead_incarnation_keeps_nobody_from_calling() {
+    let opened = Instant::now();
+    let mut table: Table<u32> = Table::new(Bounds {
+        entries_all_max: 8,
+        ..Bounds::default()
+    });
+    let of = |incarnation: u8, sequence| OnceId {
+        incarnation: [incarnation; 16],
+        ..id(sequence, 1)
+    };
+    table.open(opened, identity(1), [1; 16]).expect("room");
+    // All that one identity may have of eight, answered and never settled.
+    for sequence in 1..=4 {
+        let call = of(1, sequence);
+        assert_eq!(table.begin(opened, identity(1), call, 7), Begun::Run);
+        assert_eq!(table.finish(opened, &call.key(identity(1)), &reply(1)), [7]);
+    }
+    table.open(opened, identity(1), [2; 16]).expect("room");
+    let nearly = opened + ONCE_EVICTABLE_AFTER - Duration::from_nanos(1);
+    let refused = table.begin(nearly, identity(1), of(2, 1), 8);
+    assert!(matches!(refused, Begun::Refuse(8, _)), "{refused:?}");
+    let later = opened + ONCE_EVICTABLE_AFTER;
+    assert_eq!(table.begin(later, identity(1), of(2, 1), 8), Begun::Run);
+    assert_eq!((table.evicted_count(), table.incarnation_count()), (1, 1));
+    table.audit().expect("sound");
+}
+
+#[test]
+fn an_attempt_that_takes_no_room_makes_the_table_forget_nothing() {
+    let opened = Instant::now();
+    let mut table: Table<u32> = Table::new(Bounds {
+        entries_all_max: 8,
+        ..Bounds::default()
+    });
+    let of = |incarnation: u8, sequence, floor| OnceId {
+        incarnation: [incarnation; 16],
+        ..id(sequence, floor)
+    };
+    let finish = |table: &mut Table<u32>, call: OnceId| {
+        let waiters = table.finish(opened, &call.key(identity(1)), &reply(1));
+        assert_eq!(waiters, [7]);
+    };
+    // All that one identity may have of eight: two answered in an incarnation that
+    // nobody uses any more, and in another one answered and one that runs.
+    for incarnation in [1, 2] {
+        let opened = table.open(opened, identity(1), [incarnation; 16]);
+        opened.expect("room");
+    }
+    for call in [of(1, 1, 1), of(1, 2, 1), of(2, 2, 2), of(2, 3, 2)] {
+        assert_eq!(table.begin(opened, identity(1), call, 7), Begun::Run);
+        if call != of(2, 2, 2) {
+            finish(&mut table, call);
+        }
+    }
+    let later = opened + ONCE_EVICTABLE_AFTER;
+    let mut begin = |call| table.begin(later, identity(1), call, 8);
+    assert_eq!(begin(of(2, 3, 2)), Begun::Replay(8, reply(1)));
+    assert_eq!(begin(of(2, 2, 2)), Begun::Joined);
+    let (code, _) = refused(begin(of(2, 1, 1)));
+    assert_eq!(code, Code::Cancelled, "settled");
+    let (code, _) = refused(begin(of(9, 1, 1)));
+    assert_eq!(code, Code::FailedPrecondition, "an unknown incarnation");
+    assert_eq!((table.evicted_count(), table.entry_count()), (0, 4));
+    // A call that is new does.
+    let begun = table.begin(later, identity(1), of(2, 4, 2), 8);
+    assert_eq!(begun, Begun::Run);
+    assert_eq!((table.evicted_count(), table.entry_count()), (1, 3));
+    table.audit().expect("sound");
+}
+
+#[test]
+fn nothing_is_forgotten_for_a_call_that_has_no_room_even_then() {
+    let opened = Instant::now();
+    let mut table: Table<u32> = Table::new(Bounds {
+        entries_all_max: 8,
+        ..Bounds::default()
+    });
+    let of = |incarnation: u8, sequence| OnceId {
+        incarnation: [incarnation; 16],
+        ..id(sequence, 1)
+    };
+    for (owner, incarnation) in [(1, 1), (1, 2), (2, 3), (3, 4)] {
+        let opened = table.open(opened, identity(owner), [incarnation; 16]);
+        opened.expect("room");
+    }
+    let calls = [
+        (1, of(1, 1)),
+        (1, of(2, 1)),
+        (1, of(2, 2)),
+        (1, of(2, 3)),
+        (2, of(3, 1)),
+        (2, of(3, 2)),
+        (3, of(4, 1)),
+    ];
+    for (owner, call) in calls {
+        let begun = table.begin(opened, identity(owner), call, 7);
+        assert_eq!(begun, Begun::Run, "{owner}: {call:?}");
+    }
+    let answered = of(1, 1).key(identity(1));
+    assert_eq!(table.finish(opened, &answered, &reply(1)), [7]);
+    // Three of the first one's run. With those alone it would have more than is
+    // left free.
+    let later = opened + ONCE_EVICTABLE_AFTER;
+    let (code, execution) = refused(table.begin(later, identity(1), of(2, 4), 8));
+    assert_eq!(
+        (code, execution),
+        (Code::ResourceExhausted, Execution::NotStarted)
+    );
+    assert_eq!((table.evicted_count(), table.entry_count()), (0, 7));
+    let begun = table.begin(later, identity(1), of(1, 1), 8);
+    assert_eq!(begun, Begun::Replay(8, reply(1)));
+    table.audit().expect("sound");
+}
+
+#[test]
+fn an_incarnation_used_just_now_is_not_evicted() {
+    let opened = Instant::now();
+    let mut table = table(opened);
+    table.open(opened, identity(1), [6; 16]).expect("room");
+    let nearly = opened + ONCE_EVICTABLE_AFTER - Duration::from_nanos(1);
+    let status = table.open(nearly, identity(1), [7; 16]).expect_err("full");
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(status.message(), "too many incarnations of this identity");
+    // The first is used, so the second goes.
+    let later = opened + ONCE_EVICTABLE_AFTER;
+    assert_eq!(table.begin(later, identity(1), id(1, 1), 7), Begun::Run);
+    table
+        .open(later, identity(1), [7; 16])
+        .expect("an eviction");
+    assert_eq!(table.begin(later, identity(1), id(1, 1), 8), Begun::Joined);
+    table.audit().expect("sound");
+}
+
+#[test]
+fn an_incarnation_in_which_a_call_runs_is_not_evicted() {
+    let opened = Instant::now();
+    let mut table = table(opened);
+    table.open(opened, identity(1), [6; 16]).expect("room");
+    for incarnation in [INCARNATION, [6; 16]] {
+        let id = OnceId {
+            incarnation,
+            ..id(1, 1)
+        };
+        assert_eq!(table.begin(opened, identity(1), id, 7), Begun::Run);
+    }
+    // Too soon for them to be looked at because of their age.
+    let later = opened + 2 * ONCE_EVICTABLE_AFTER;
+    assert!(table.open(later, identity(1), [7; 16]).is_err());
+    assert_eq!(table.finish(later, &key(1), &reply(1)), [7]);
+    assert!(
+        table.open(later, identity(1), [7; 16]).is_err(),
+        "just used"
+    );
+    let later = later + ONCE_EVICTABLE_AFTER;
+    table
+        .open(later, identity(1), [7; 16])
+        .expect("it has ended");
+    assert!(matches!(
+        table.begin(later, identity(1), id(1, 1), 8),
+        Begun::Refuse(..)
+    ));
+    table.audit().expect("sound");
+}
+
+#[test]
+fn an_incarnation_that_remembers_no_call_goes_before_an_older_one_that_does() {
+    let opened = Instant::now();
+    let mut table = table(opened);
+    assert_eq!(table.begin(opened, identity(1), id(1, 1), 7), Begun::Run);
+    assert_eq!(table.finish(opened, &key(1), &reply(3)), [7]);
+    let second = opened + Duration::from_secs(1);
+    table.open(second, identity(1), [6; 16]).expect("room");
+    let later = second + ONCE_EVICTABLE_AFTER;
+    table
+        .open(later, identity(1), [7; 16])
+        .expect("an eviction");
+    assert_eq!(
+        table.begin(later, identity(1), id(1, 1), 8),
+        Begun::Replay(8, reply(3))
+    );
+    table.audit().expect("sound");
+}
+
+#[test]
+fn nothing_of_another_identity_is_evicted() {
+    let opened = Instant::now();
+    let mut table = Table::new(Bounds {
+        incarnations_max: 9,
+        ..small()
+    });
+    table.open(opened, identity(1), INCARNATION).expect("room");
+    for incarnation in [6, 7] {
+        let opened = table.open(opened, identity(2), [incarnation; 16]);
+        opened.expect("room");
+    }
+    let later = opened + ONCE_KEPT / 2;
+    table.open(later, identity(2), [8; 16]).expect("its own");
+    assert_eq!(table.evicted_count(), 1);
+    assert_eq!(table.begin(later, identity(1), id(1, 1), 8), Begun::Run);
+    table.audit().expect("sound");
+}
+
+/// Random openings, calls, ends and floors of several identities, with the sums
+/// made anew after each step.
+#[test]
+fn whatever_is_done_the_sums_are_right_and_nobody_is_locked_out() {
+    for seed in 0..200_u64 {
+        let mut random = SplitMix::new(seed);
+        let mut below = |end: u64| random.below(end);
+        let mut now = Instant::now();
+        let mut table: Table<u32> = Table::new(Bounds {
+            incarnations_max: 12,
+            entries_all_max: 20,
+            reply_bytes_max: 64,
+            entries_max: 9,
+            incarnations_per_identity_max: 4,
+            ..small()
+        });
+        for _ in 0..300 {
+            let identity = identity(u8::try_from(below(3)).expect("small"));
+            let incarnation = [u8::try_from(below(8)).expect("small"); 16];
+            let sequence = 1 + below(12);
+            let floor = 1 + below(sequence);
+            let id = OnceId {
+                incarnation,
+                sequence,
+                floor,
+            };
+            match below(8) {
+                0 | 1 => drop(table.open(now, identity, incarnation)),
+                2..=4 => drop(table.begin(now, identity, id, 7)),
+                5 => drop(table.finish(now, &id.key(identity), &reply(5))),
+                6 => drop(table.cancel(now, &id.key(identity))),
+                _ => now += Duration::from_secs(below(8)),
+            }
+            table
+                .audit()
+                .unwrap_or_else(|fault| panic!("seed {seed}: {fault}"));
+        }
+        // Whatever the three have, a fourth has room.
+        let fourth = self::identity(9);
+        let opened = table.open(now, fourth, INCARNATION);
+        opened.unwrap_or_else(|status| panic!("seed {seed}: {status}"));
+        let begun = table.begin(now, fourth, self::id(1, 1), 7);
+        assert_eq!(begun, Begun::Run, "seed {seed}");
+    }
+}
+
+#[test]
+fn raising_the_floor_looks_at_no_entry_twice() {
+    let mut incarnated: Incarnated<u32> = Incarnated::new(Instant::now());
+    for sequence in 1..=1_000 {
+        incarnated.entries.insert(sequence, Entry::running(7));
+    }
+    let mut looked_at = 0;
+    for floor in (1..=1_001).chain([1, 500, 1_001, u64::MAX]) {
+        looked_at += incarnated.passed_by(floor).count();
+        let removed = incarnated.raise_floor(floor);
+        assert_eq!(removed.entries, 0, "what runs stays");
+    }
+    // However often the floor rises over what runs on.
+    assert_eq!(looked_at, 1_000);
 }
 
 #[test]

@@ -10,7 +10,8 @@ use sealmoot_crypto::signature::KeyId;
 use super::{Authorizer, Candidate, Refusal};
 use crate::status::Code;
 
-/// Admits the peers that hold one of these keys, and presents nothing.
+/// Admits the peers that hold one of these keys, and presents nothing. Whoever is
+/// refused is told the id of the key that was proved.
 ///
 /// For a client that pins its server's key, and for a server whose clients are
 /// known one by one. Where who may talk changes while the program runs, or is
@@ -55,10 +56,10 @@ impl Authorizer for AllowedKeys {
         if self.contains(&candidate.key_id) {
             Ok(Arc::new(()))
         } else {
-            Err(Refusal::new(
-                Code::PermissionDenied,
-                "this key is not admitted",
-            ))
+            // Which one is no secret from its holder, and who has to add it to a list
+            // needs to know.
+            let message = format!("this key is not admitted: {}", candidate.key_id);
+            Err(Refusal::new(Code::PermissionDenied, message))
         }
     }
 }
@@ -95,6 +96,7 @@ mod tests {
         assert!(ask(&allowed, &listed, listed.key_id()).is_ok());
         let refused = ask(&allowed, &other, other.key_id()).expect_err("not listed");
         assert_eq!(refused.code, Code::PermissionDenied);
+        assert!(refused.message.ends_with(&other.key_id().to_string()));
         let nobody = AllowedKeys::new([]);
         assert!(ask(&nobody, &listed, listed.key_id()).is_err());
     }

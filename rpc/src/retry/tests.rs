@@ -171,6 +171,37 @@ fn an_empty_budget_ends_a_call() {
 }
 
 #[test]
+fn calls_that_end_with_their_connection_are_sent_again_once_without_budget() {
+    let mut fixture = fixture();
+    while fixture.budget.withdraw(fixture.now) {}
+    for (guard, failure) in [
+        (GUARDS[0], status(Code::Unavailable, NotStarted)),
+        (GUARDS[2], status(Code::Unavailable, MaybeExecuted)),
+    ] {
+        let mut attempts = Attempts::new(guard, fixture.now + TIME);
+        let mut fail = |is_cut: bool| {
+            attempts.begin(fixture.now);
+            if is_cut {
+                attempts.cut();
+            }
+            let budget = &mut fixture.budget;
+            attempts.failed(fixture.now, &failure, &fixture.policy, budget, 0)
+        };
+        assert!(is_again(&fail(true)));
+        let decision = fail(true);
+        assert_eq!(reported(decision).0, Code::Unavailable);
+    }
+    // What may not be sent again is not, whatever it costs.
+    let mut plain = Attempts::new(GUARDS[0], fixture.now + TIME);
+    plain.begin(fixture.now);
+    plain.cut();
+    let lost = status(Code::Unavailable, MaybeExecuted);
+    let budget = &mut fixture.budget;
+    let decision = plain.failed(fixture.now, &lost, &fixture.policy, budget, 0);
+    assert_eq!(reported(decision), (Code::Unavailable, MaybeExecuted));
+}
+
+#[test]
 fn a_forgotten_incarnation_is_replaced_when_no_attempt_can_have_run() {
     let mut fixture = fixture();
     assert_eq!(fixture.after(Guard::Once, &[unknown()]), Decision::Anew);
@@ -366,5 +397,67 @@ fn an_at_most_once_call_that_may_have_run_is_not_sent_behind_its_horizon() {
         let refused = status(Code::Unavailable, NotStarted);
         let _ = not_started.failed(now, &refused, &policy, &mut budget, 0);
         assert!(!not_started.is_too_late(late, &policy), "{guard:?}");
+    }
+}
+
+fn asking(code: Code, execution: Execution, milliseconds: u64) -> Status {
+    let after = RetryAfter { milliseconds };
+    status(code, execution).with_detail(&after).expect("room")
+}
+
+/// The rests after a first failure, the shortest and the longest.
+fn rests(failure: &Status) -> [Decision; 2] {
+    [0, u64::MAX].map(|random| {
+        let mut fixture = fixture();
+        let mut attempts = Attempts::new(GUARDS[2], fixture.now + TIME);
+        attempts.begin(fixture.now);
+        let (now, policy) = (fixture.now, fixture.policy);
+        attempts.failed(now, failure, &policy, &mut fixture.budget, random)
+    })
+}
+
+#[test]
+fn a_server_that_asks_for_time_is_given_it() {
+    let asked = Duration::from_secs(3);
+    for code in [Code::Unavailable, Code::ResourceExhausted] {
+        let [shortest, longest] = rests(&asking(code, NotStarted, 3000));
+        assert_eq!(shortest, Decision::Again(asked));
+        let Decision::Again(longest) = longest else {
+            panic!("not again: {longest:?}");
+        };
+        // With the usual rest behind it.
+        let first = RetryPolicy::default().backoff_first;
+        assert!(longest > asked && longest <= asked + first, "{longest:?}");
+    }
+}
+
+#[test]
+fn a_server_that_asks_for_more_than_remains_ends_the_call_and_costs_no_budget() {
+    for milliseconds in [10_000, 10_001, u64::MAX] {
+        let mut fixture = fixture();
+        let before = format!("{:?}", fixture.budget);
+        let failure = asking(Code::Unavailable, NotStarted, milliseconds);
+        let decision = fixture.after(GUARDS[0], std::slice::from_ref(&failure));
+        assert_eq!(decision, Decision::Report(failure));
+        assert_eq!(format!("{:?}", fixture.budget), before);
+    }
+    let failure = asking(Code::Unavailable, NotStarted, 9_999);
+    assert!(
+        is_again(&rests(&failure)[0]),
+        "an attempt in the last moment"
+    );
+}
+
+#[test]
+fn who_did_not_refuse_the_call_cannot_ask_for_time() {
+    let first = RetryPolicy::default().backoff_first;
+    for (code, execution) in [
+        (Code::Unavailable, MaybeExecuted),
+        (Code::Unavailable, NotSent),
+        (Code::DeadlineExceeded, NotStarted),
+    ] {
+        let [shortest, longest] = rests(&asking(code, execution, 3000));
+        assert_eq!(shortest, Decision::Again(Duration::ZERO));
+        assert!(matches!(longest, Decision::Again(rest) if rest <= first));
     }
 }

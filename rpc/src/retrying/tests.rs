@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::client::Connection;
 use crate::connector::Connector;
 use crate::limits::{Limits, ONCE_INCARNATIONS_PER_IDENTITY_MAX, RETRY_BURST_MAX};
 use crate::link::DialError;

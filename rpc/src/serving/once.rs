@@ -17,6 +17,7 @@ use super::Link;
 use crate::limits::{ONCE_RUNNING_BYTES_PER_IDENTITY_MAX, ONCE_RUNNING_PER_IDENTITY_MAX};
 use crate::multiplexer::StreamKey;
 use crate::once::{Begun, Bounds, CallKey, Incarnation, OnceId, Outcome, Table, cancelled};
+use crate::quota::Permit;
 use crate::service::ReplyFuture;
 use crate::status::{Code, Execution, Status};
 
@@ -139,6 +140,7 @@ impl OnceCalls {
             number,
             request_bytes,
             outcome: None,
+            permit: None,
         })
     }
 
@@ -266,9 +268,16 @@ pub(super) struct Running {
     number: u64,
     request_bytes: usize,
     outcome: Option<Outcome>,
+    /// Counts the handler in its identity's quota, with or without a connection.
+    permit: Option<Arc<Permit>>,
 }
 
 impl Running {
+    /// The handler counts so until it is gone.
+    pub(super) fn counts(&mut self, permit: Option<Arc<Permit>>) {
+        self.permit = permit;
+    }
+
     /// The handler has answered.
     pub(super) fn ended(mut self, outcome: Outcome) {
         self.outcome = Some(outcome);
@@ -293,3 +302,6 @@ impl Drop for CloseOnDrop {
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
+
+#[cfg(test)]
+mod tests;

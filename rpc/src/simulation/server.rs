@@ -246,7 +246,11 @@ impl World {
         let identity = self.people[client].identity;
         let host = &mut self.servers[server];
         if start.method == OPEN {
+            let evicted = host.table.evicted_count();
             let opened = host.table.open(now, identity, id.incarnation);
+            if host.table.evicted_count() > evicted {
+                self.truth.count("once: another incarnation evicted");
+            }
             let outcome = opened.map(|()| body);
             self.truth.count(if outcome.is_ok() {
                 "once: opened"

@@ -108,6 +108,7 @@ impl World {
                 reply_bytes_per_identity_max: 4 * 1024,
                 reply_bytes_max: 6 * 1024,
                 waiters_max: 1,
+                evictable_after: Duration::from_millis(500),
                 kept: Duration::from_secs(2),
             }
         } else {

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 
 use crate::client::StreamCall;
+use crate::interceptor::Watcher;
 use crate::status::{Code, Execution, Status};
 
 /// The requests of a call. Dropping it before [`RawRequestSink::finish`]
@@ -19,11 +20,21 @@ pub struct RawRequestSink {
 }
 
 impl RawRequestSink {
-    pub(crate) fn new(call: Arc<StreamCall>) -> Self {
+    fn new(call: Arc<StreamCall>) -> Self {
         Self {
             call,
             is_finished: false,
         }
+    }
+
+    /// The ends of a call with a stream of requests and one reply.
+    pub(crate) fn answered(call: Arc<StreamCall>) -> (Self, RawPendingReply) {
+        (Self::new(Arc::clone(&call)), RawPendingReply::new(call))
+    }
+
+    /// The ends of a call with streams both ways.
+    pub(crate) fn both_ways(call: Arc<StreamCall>) -> (Self, RawReplyStream) {
+        (Self::new(Arc::clone(&call)), RawReplyStream::new(call))
     }
 
     /// Queues a message, when there is credit for it. Dropping the future
@@ -59,11 +70,20 @@ impl Drop for RawRequestSink {
 /// The replies of a call. Dropping it before their end cancels the call.
 pub struct RawReplyStream {
     call: Arc<StreamCall>,
+    watchers: Watchers,
 }
 
 impl RawReplyStream {
     pub(crate) fn new(call: Arc<StreamCall>) -> Self {
-        Self { call }
+        Self {
+            call,
+            watchers: Watchers::default(),
+        }
+    }
+
+    /// Tells `watcher` of the end.
+    pub(crate) fn watch(&mut self, watcher: Box<dyn Watcher>) {
+        self.watchers.0.push(watcher);
     }
 
     /// The next message; `None` when the call has ended well. Messages that
@@ -74,7 +94,13 @@ impl RawReplyStream {
     ///
     /// The status with which the call failed, again and again.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Status> {
-        poll_fn(|cx| self.call.poll_reply(cx)).await
+        let next = poll_fn(|cx| self.call.poll_reply(cx)).await;
+        match &next {
+            Ok(Some(_)) => {}
+            Ok(None) => self.watchers.tell(Ok(())),
+            Err(status) => self.watchers.tell(Err(status)),
+        }
+        next
     }
 
     pub(crate) fn cancel(&self) {
@@ -92,20 +118,29 @@ impl Drop for RawReplyStream {
 /// cancels the call.
 pub struct RawPendingReply {
     call: Arc<StreamCall>,
+    watchers: Watchers,
 }
 
 impl RawPendingReply {
-    pub(crate) fn new(call: Arc<StreamCall>) -> Self {
-        Self { call }
+    fn new(call: Arc<StreamCall>) -> Self {
+        Self {
+            call,
+            watchers: Watchers::default(),
+        }
+    }
+
+    /// Tells `watcher` of the end.
+    pub(crate) fn watch(&mut self, watcher: Box<dyn Watcher>) {
+        self.watchers.0.push(watcher);
     }
 }
 
 impl Future for RawPendingReply {
     type Output = Result<Bytes, Status>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let reply = ready!(self.call.poll_reply(cx));
-        Poll::Ready(reply.and_then(|reply| {
+        let reply = reply.and_then(|reply| {
             reply.ok_or_else(|| {
                 Status::new(
                     Code::Internal,
@@ -113,13 +148,28 @@ impl Future for RawPendingReply {
                     "the reply was taken already",
                 )
             })
-        }))
+        });
+        self.watchers.tell(reply.as_ref().map(drop));
+        Poll::Ready(reply)
     }
 }
 
 impl Drop for RawPendingReply {
     fn drop(&mut self) {
         self.call.cancel();
+    }
+}
+
+/// Those who want to know how a call ends. What is dropped with it ends so, too.
+#[derive(Default)]
+struct Watchers(Vec<Box<dyn Watcher>>);
+
+impl Watchers {
+    fn tell(&mut self, outcome: Result<(), &Status>) {
+        // The innermost interceptor was added first and is told first.
+        for watcher in self.0.drain(..) {
+            watcher.ended(outcome);
+        }
     }
 }
 

@@ -215,6 +215,13 @@ impl Mouth {
 
 /// Enters as a client.
 pub async fn enter(stream: Box<dyn Stream>) -> (Mouth, Ear) {
+    let (mouth, ear, welcome) = knock(stream).await;
+    assert_eq!(welcome.kind, Kind::Hello, "{welcome:?}");
+    (mouth, ear)
+}
+
+/// Asks to enter; what the server says to it.
+pub async fn knock(stream: Box<dyn Stream>) -> (Mouth, Ear, Said) {
     let (mut mouth, mut ear) = ends(stream);
     let first = ear.next().await.expect("the server's hello");
     assert_eq!(first.kind, Kind::Hello);
@@ -223,9 +230,8 @@ pub async fn enter(stream: Box<dyn Stream>) -> (Mouth, Ear) {
             .say(&hello(0, &encode_hello(b"client").expect("short")))
             .await
     );
-    let welcome = ear.next().await.expect("a welcome");
-    assert_eq!(welcome.kind, Kind::Hello);
-    (mouth, ear)
+    let answer = ear.next().await.expect("an answer");
+    (mouth, ear, answer)
 }
 
 /// Lets a client enter.

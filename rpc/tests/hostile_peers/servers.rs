@@ -520,7 +520,8 @@ async fn replies_that_are_too_deep_do_not_decode() {
     let status = call.await.expect("no panic").expect_err("too deep");
     assert_eq!(status.execution(), Execution::Executed, "{status:?}");
     assert!(status.message().contains("recursion limit"), "{status:?}");
-    let mut replies = client.list(SayRequest::default(), PATIENCE).expect("room");
+    let listing = client.list(SayRequest::default(), PATIENCE).await;
+    let mut replies = listing.expect("room");
     assert_eq!(ear.next().await.expect("a call").call, 2);
     assert!(mouth.say(&[begins(2), message(2, &deep)].concat()).await);
     let status = replies.next().await.expect_err("too deep");

@@ -1,5 +1,6 @@
 //! Handlers that take their time, never read, or never end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sealmoot_rpc::bytes::Bytes;
@@ -8,6 +9,8 @@ use sealmoot_rpc::prost;
 use sealmoot_rpc::{
     CallContext, MethodKind, RawReplies, RawRequests, ReplyFuture, Service, StreamFuture,
 };
+
+use tokio::sync::Semaphore;
 
 use crate::common::Gauge;
 
@@ -26,6 +29,9 @@ pub const SILENT: u64 = 106;
 /// Says again what it hears.
 pub const CHAT: u64 = 107;
 
+/// Shields work that ends when it may, and waits for it.
+pub const SHIELDS: u64 = 108;
+
 /// As deep as it likes.
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(prost_path = "::sealmoot_rpc::prost")]
@@ -34,14 +40,28 @@ pub struct Nest {
     pub inner: Option<Box<Nest>>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Patient {
     pub running: Gauge,
+    /// Work behind a shield.
+    pub shielded: Gauge,
+    /// What it waits for, each for one.
+    pub go: Arc<Semaphore>,
+}
+
+impl Default for Patient {
+    fn default() -> Self {
+        Self {
+            running: Gauge::default(),
+            shielded: Gauge::default(),
+            go: Arc::new(Semaphore::new(0)),
+        }
+    }
 }
 
 impl Service for Patient {
     fn methods(&self) -> &[u64] {
-        &[SLOW, NEST, UNREAD, READ, ENDLESS, SILENT, CHAT]
+        &[SLOW, NEST, UNREAD, READ, ENDLESS, SILENT, CHAT, SHIELDS]
     }
 
     fn kind(&self, method: u64) -> MethodKind {
@@ -53,8 +73,22 @@ impl Service for Patient {
         }
     }
 
-    fn call(&self, _: CallContext, method: u64, body: Bytes) -> ReplyFuture {
+    fn call(&self, context: CallContext, method: u64, body: Bytes) -> ReplyFuture {
         let running = self.running.enter();
+        if method == SHIELDS {
+            let shielded = self.shielded.enter();
+            let go = Arc::clone(&self.go);
+            return Box::pin(async move {
+                let _running = running;
+                let work = async move {
+                    let _shielded = shielded;
+                    let permit = go.acquire().await.expect("never closed");
+                    permit.forget();
+                };
+                context.shield(work).await;
+                Ok(body)
+            });
+        }
         Box::pin(async move {
             let _running = running;
             match method {

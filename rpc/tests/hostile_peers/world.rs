@@ -13,8 +13,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
-use super::peer::{Ear, Mouth, enter};
+use super::peer::{Ear, Mouth, Stream, enter};
 use super::service::{CHAT, Patient};
 use crate::common::{Anyone, ECHO, PATIENCE, TestService, connect, key, raw_client, raw_connect};
 use echo::v1::{Echo, EchoServer, SayReply, SayRequest};
@@ -47,6 +48,25 @@ pub fn is_full() -> bool {
 pub enum Over {
     Tls,
     Memory,
+}
+
+/// Somebody with a key, who connects as often as it likes.
+pub enum Person {
+    Tls(TlsConnector),
+    Memory(Identity),
+}
+
+impl Person {
+    pub fn new() -> Self {
+        Self::over(Over::Memory)
+    }
+
+    pub fn over(over: Over) -> Self {
+        match over {
+            Over::Tls => Self::Tls(raw_client(&[ALPN])),
+            Over::Memory => Self::Memory(Identity::new(&key()).expect("sound")),
+        }
+    }
 }
 
 pub const BOTH: [Over; 2] = [Over::Tls, Over::Memory];
@@ -96,15 +116,24 @@ impl World {
 
     /// A peer that is admitted.
     pub async fn peer(&self, over: Over) -> (Mouth, Ear) {
-        match over {
-            Over::Tls => {
-                let connected = raw_connect(&self.server, raw_client(&[ALPN])).await;
-                enter(Box::new(connected.expect("connected"))).await
+        self.peer_as(&Person::over(over)).await
+    }
+
+    /// One more connection of somebody who is admitted.
+    pub async fn peer_as(&self, person: &Person) -> (Mouth, Ear) {
+        enter(self.stream_as(person).await).await
+    }
+
+    /// The same before its hello.
+    pub async fn stream_as(&self, person: &Person) -> Box<dyn Stream> {
+        match person {
+            Person::Tls(connector) => {
+                let connected = raw_connect(&self.server, connector.clone()).await;
+                Box::new(connected.expect("connected"))
             }
-            Over::Memory => {
-                let visitor = Identity::new(&key()).expect("sound");
-                let entered = self.server.door().enter(&visitor).await;
-                enter(Box::new(entered.expect("an open door"))).await
+            Person::Memory(identity) => {
+                let entered = self.server.door().enter(identity).await;
+                Box::new(entered.expect("an open door"))
             }
         }
     }

@@ -8,6 +8,11 @@ fn source(last: u8) -> IpAddr {
     IpAddr::from([192, 0, 2, last])
 }
 
+/// Whose key comes from there.
+fn holder(last: u8) -> KeyId {
+    KeyId::from_bytes([last; 32])
+}
+
 /// Turns in a state in which whoever comes has to wait.
 fn resting(share_percent: u32) -> (Turns, Instant) {
     let now = Instant::now();
@@ -148,7 +153,7 @@ fn order(turns: &mut Turns, now: Instant) -> Vec<Ticket> {
 #[test]
 fn a_known_source_goes_before_those_that_came_earlier() {
     let (mut turns, now) = resting(5);
-    turns.welcome(source(1), now);
+    turns.welcome(holder(1), source(1), now);
     let crowd: Vec<_> = (2..90).map(|last| wait(&mut turns, last, now)).collect();
     let known = wait(&mut turns, 1, now + MS);
     let order = order(&mut turns, now + MS);
@@ -160,7 +165,7 @@ fn a_known_source_goes_before_those_that_came_earlier() {
 fn among_themselves_known_sources_go_in_order() {
     let (mut turns, now) = resting(5);
     for last in [1, 2, 3] {
-        turns.welcome(source(last), now);
+        turns.welcome(holder(last), source(last), now);
     }
     turns.running += 1;
     turns.end(source(1), MS, now);
@@ -174,7 +179,7 @@ fn among_themselves_known_sources_go_in_order() {
 #[test]
 fn a_source_that_was_known_long_ago_waits_like_others() {
     let (mut turns, now) = resting(5);
-    turns.welcome(source(1), now);
+    turns.welcome(holder(1), source(1), now);
     let late = now + KNOWN_SOURCE_LASTS;
     let other = wait(&mut turns, 2, late);
     let forgotten = wait(&mut turns, 1, late);
@@ -184,7 +189,7 @@ fn a_source_that_was_known_long_ago_waits_like_others() {
 #[test]
 fn a_known_source_that_floods_has_no_lead() {
     let (mut turns, now) = resting(100);
-    turns.welcome(source(1), now);
+    turns.welcome(holder(1), source(1), now);
     turns.running += 1;
     turns.end(source(1), KNOWN_COST_MAX + MS, now);
     assert!(!turns.has_lead(source(1), now));
@@ -203,8 +208,8 @@ fn a_known_source_that_floods_has_no_lead() {
 #[test]
 fn a_crowd_that_queued_with_the_lead_loses_it_with_its_cost() {
     let (mut turns, now) = resting(100);
-    turns.welcome(source(1), now);
-    turns.welcome(source(3), now);
+    turns.welcome(holder(1), source(1), now);
+    turns.welcome(holder(3), source(3), now);
     let newcomers: Vec<_> = (0..9).map(|_| wait(&mut turns, 2, now)).collect();
     let crowd: Vec<_> = (0..9).map(|_| wait(&mut turns, 1, now + MS)).collect();
     let honest = wait(&mut turns, 3, now + 2 * MS);
@@ -225,7 +230,7 @@ fn known_ones_however_many_leave_every_fourth_turn_to_others() {
     let (mut turns, now) = resting(5);
     let mut waiting = HashMap::new();
     for last in 1..=60 {
-        turns.welcome(source(last), now);
+        turns.welcome(holder(last), source(last), now);
         waiting.insert(wait(&mut turns, last, now), true);
     }
     for last in 61..=70 {
@@ -244,7 +249,7 @@ fn known_ones_however_many_leave_every_fourth_turn_to_others() {
 fn a_newcomer_behind_known_turns_that_kept_nobody_waiting_waits_its_time() {
     let (mut turns, now) = resting(5);
     for last in 1..=20 {
-        turns.welcome(source(last), now);
+        turns.welcome(holder(last), source(last), now);
     }
     for last in 1..=10 {
         wait(&mut turns, last, now);
@@ -261,7 +266,7 @@ fn a_newcomer_behind_known_turns_that_kept_nobody_waiting_waits_its_time() {
 #[test]
 fn whoever_leaves_either_line_gets_no_turn() {
     let (mut turns, now) = resting(5);
-    turns.welcome(source(1), now);
+    turns.welcome(holder(1), source(1), now);
     let known = wait(&mut turns, 1, now);
     let other = wait(&mut turns, 2, now);
     turns.leave(known);

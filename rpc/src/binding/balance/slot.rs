@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{BalancePolicy, EndpointId};
 use crate::binding::record::Endpoint;
-use crate::retry::share_of;
+use crate::pause::{doubled, half_to_whole};
 
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -13,6 +13,8 @@ pub(super) struct Slot {
     /// Whether the newest record names it.
     pub(super) is_listed: bool,
     pub(super) is_draining: bool,
+    /// It says that calls make no sense there now.
+    pub(super) is_unready: bool,
     pub(super) in_flight: usize,
     /// Of these, those that were sent while it was ejected.
     pub(super) probes: u32,
@@ -42,6 +44,7 @@ impl Slot {
             endpoint,
             is_listed: true,
             is_draining: false,
+            is_unready: false,
             in_flight: 0,
             probes: 0,
             epoch: 0,
@@ -68,14 +71,19 @@ impl Slot {
     }
 
     pub(super) fn is_good(&self) -> bool {
-        self.is_listed && !self.is_draining && !self.is_ejected()
+        self.is_listed && !self.is_away() && !self.is_ejected()
+    }
+
+    /// Whether it has said that it wants no calls.
+    pub(super) fn is_away(&self) -> bool {
+        self.is_draining || self.is_unready
     }
 
     /// Whether one call should find out now if it is well again.
     pub(super) fn is_probe_due(&self, now: Instant) -> bool {
         match self.standing {
             Standing::Ejected { probe_at, .. } => {
-                now >= probe_at && self.probes == 0 && self.is_listed && !self.is_draining
+                now >= probe_at && self.probes == 0 && self.is_listed && !self.is_away()
             }
             Standing::Admitted { .. } => false,
         }
@@ -131,13 +139,9 @@ impl Slot {
             }
             Standing::Ejected { times, .. } => *times,
         };
-        let pause = policy
-            .eject_first
-            .saturating_mul(1_u32.checked_shl(times_before).unwrap_or(u32::MAX))
-            .min(policy.eject_max);
-        // Between half and whole: clients that saw it fail together must not all
-        // come back in one moment.
-        let pause = pause / 2 + share_of(pause / 2, random);
+        let pause = doubled(policy.eject_first, times_before, policy.eject_max);
+        // Clients that saw it fail together must not all come back in one moment.
+        let pause = half_to_whole(pause, random);
         self.epoch += 1;
         self.standing = Standing::Ejected {
             times: times_before.saturating_add(1),

@@ -3,23 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::binding::record::Way;
 use crate::binding::record::tests::endpoint;
-
-/// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end as u64).expect("below a usize")
-    }
-}
+use crate::splitmix::SplitMix;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -46,7 +30,7 @@ fn balancer(choice: Choice, weights: &[u8]) -> (Balancer, Vec<EndpointId>) {
 /// One call that ends at once; where it went.
 fn call(
     balancer: &mut Balancer,
-    random: &mut Random,
+    random: &mut SplitMix,
     now: Instant,
     judge: impl Fn(EndpointId) -> Verdict,
 ) -> (EndpointId, bool) {
@@ -58,7 +42,7 @@ fn call(
 }
 
 /// Ejects `id` by calls that fail there and are good elsewhere.
-fn eject(balancer: &mut Balancer, random: &mut Random, now: Instant, id: EndpointId) {
+fn eject(balancer: &mut Balancer, random: &mut SplitMix, now: Instant, id: EndpointId) {
     for _ in 0..10_000 {
         let ejected = |slot: &&Slot| slot.id == id && slot.is_ejected();
         if balancer.slots.iter().any(|slot| ejected(&slot)) {
@@ -76,7 +60,7 @@ fn bad_if(is_bad: bool) -> Verdict {
 /// Where `count` calls go that are good.
 fn spread(
     balancer: &mut Balancer,
-    random: &mut Random,
+    random: &mut SplitMix,
     now: Instant,
     count: usize,
 ) -> BTreeMap<EndpointId, usize> {
@@ -114,7 +98,7 @@ fn the_lesser_loaded_of_two_is_taken_whatever_is_drawn() {
 #[test]
 fn two_choices_leave_no_endpoint_far_behind_another() {
     let seed = 1;
-    let mut random = Random(seed);
+    let mut random = SplitMix::new(seed);
     let (mut balancer, ids) = balancer(Choice::PerRequest, &[1; 10]);
     let now = Instant::now();
     // None of these calls ends: of 10,000 thrown at random the fullest of ten would
@@ -134,7 +118,7 @@ fn two_choices_leave_no_endpoint_far_behind_another() {
 #[test]
 fn calls_are_spread_by_weight_when_idle_and_when_loaded() {
     let seed = 2;
-    let mut random = Random(seed);
+    let mut random = SplitMix::new(seed);
     let (mut balancer, ids) = balancer(Choice::PerRequest, &[1, 3, 6]);
     let now = Instant::now();
     let calls = spread(&mut balancer, &mut random, now, 10_000);
@@ -179,7 +163,7 @@ fn failures_in_a_row_eject_and_scattered_ones_do_not() {
 #[test]
 fn no_call_goes_to_an_ejected_endpoint_before_its_time() {
     let seed = 3;
-    let mut random = Random(seed);
+    let mut random = SplitMix::new(seed);
     let (mut balancer, ids) = balancer(Choice::PerRequest, &[1, 1, 1]);
     let now = Instant::now();
     eject(&mut balancer, &mut random, now, ids[1]);
@@ -191,7 +175,7 @@ fn no_call_goes_to_an_ejected_endpoint_before_its_time() {
 
 #[test]
 fn one_probe_at_a_time_goes_to_an_ejected_endpoint() {
-    let mut random = Random(4);
+    let mut random = SplitMix::new(4);
     let (mut balancer, ids) = balancer(Choice::PerRequest, &[1, 1]);
     let now = Instant::now();
     eject(&mut balancer, &mut random, now, ids[0]);
@@ -209,7 +193,7 @@ fn one_probe_at_a_time_goes_to_an_ejected_endpoint() {
 
 #[test]
 fn a_call_that_was_tried_elsewhere_is_no_probe() {
-    let mut random = Random(5);
+    let mut random = SplitMix::new(5);
     let (mut balancer, ids) = balancer(Choice::PerRequest, &[1, 1, 1]);
     let now = Instant::now();
     eject(&mut balancer, &mut random, now, ids[0]);
@@ -228,7 +212,7 @@ fn until_probe(balancer: &Balancer, id: EndpointId, now: Instant) -> Duration {
 
 #[test]
 fn each_probe_that_fails_doubles_the_pause_up_to_its_maximum() {
-    let mut random = Random(6);
+    let mut random = SplitMix::new(6);
     let (mut balancer, ids) = balancer(Choice::PerRequest, &[1, 1]);
     let mut now = Instant::now();
     eject(&mut balancer, &mut random, now, ids[0]);
@@ -245,7 +229,7 @@ fn each_probe_that_fails_doubles_the_pause_up_to_its_maximum() {
 #[test]
 fn one_who_fails_again_soon_is_ejected_for_longer_and_later_it_is_forgotten() {
     for (stands, whole) in [(59, 2), (60, 1)] {
-        let mut random = Random(7);
+        let mut random = SplitMix::new(7);
         let (mut balancer, ids) = balancer(Choice::PerRequest, &[1, 1]);
         let mut now = Instant::now();
         eject(&mut balancer, &mut random, now, ids[0]);
@@ -262,7 +246,7 @@ fn one_who_fails_again_soon_is_ejected_for_longer_and_later_it_is_forgotten() {
 
 #[test]
 fn a_probe_that_tells_nothing_is_followed_by_another_after_the_same_pause() {
-    let mut random = Random(8);
+    let mut random = SplitMix::new(8);
     let (mut balancer, ids) = balancer(Choice::PerRequest, &[1, 1]);
     let now = Instant::now();
     eject(&mut balancer, &mut random, now, ids[0]);
@@ -290,7 +274,7 @@ fn a_hundred_calls_lost_with_one_connection_are_one_failure() {
 
 #[test]
 fn an_answer_to_a_call_from_before_does_not_admit_an_ejected_endpoint() {
-    let mut random = Random(9);
+    let mut random = SplitMix::new(9);
     let (mut balancer, ids) = balancer(Choice::PerRequest, &[1]);
     let now = Instant::now();
     let before = balancer.pick(&[], now, 0).expect("an endpoint");
@@ -302,7 +286,7 @@ fn an_answer_to_a_call_from_before_does_not_admit_an_ejected_endpoint() {
 
 #[test]
 fn when_all_are_ejected_the_least_bad_is_tried_and_each_in_turn() {
-    let mut random = Random(10);
+    let mut random = SplitMix::new(10);
     let (mut balancer, ids) = balancer(Choice::PerRequest, &[1, 1, 1]);
     let now = Instant::now();
     for id in &ids {
@@ -323,7 +307,7 @@ fn when_all_are_ejected_the_least_bad_is_tried_and_each_in_turn() {
 
 #[test]
 fn a_draining_endpoint_leaves_the_choice_at_once_and_is_not_ejected() {
-    let mut random = Random(11);
+    let mut random = SplitMix::new(11);
     let (mut balancer, ids) = balancer(Choice::PerRequest, &[1, 1]);
     let now = Instant::now();
     let calls: Vec<_> = (0..20)
@@ -346,7 +330,7 @@ fn a_draining_endpoint_leaves_the_choice_at_once_and_is_not_ejected() {
 
 #[test]
 fn one_that_drains_is_worse_than_one_that_fails_and_better_than_nothing() {
-    let mut random = Random(12);
+    let mut random = SplitMix::new(12);
     let (mut balancer, ids) = balancer(Choice::PerRequest, &[1, 1]);
     let now = Instant::now();
     balancer.draining(ids[0]);
@@ -359,7 +343,7 @@ fn one_that_drains_is_worse_than_one_that_fails_and_better_than_nothing() {
 
 #[test]
 fn a_new_connection_makes_the_probe_due() {
-    let mut random = Random(13);
+    let mut random = SplitMix::new(13);
     let (mut balancer, ids) = balancer(Choice::PerRequest, &[1, 1]);
     let now = Instant::now();
     eject(&mut balancer, &mut random, now, ids[0]);
@@ -372,7 +356,7 @@ fn a_new_connection_makes_the_probe_due() {
 fn what_was_tried_is_passed_over_unless_all_were() {
     let (mut balancer, ids) = balancer(Choice::PerRequest, &[1, 200]);
     let now = Instant::now();
-    let mut random = Random(14);
+    let mut random = SplitMix::new(14);
     for _ in 0..100 {
         let picked = balancer
             .pick(&[ids[1]], now, random.next())
@@ -385,7 +369,7 @@ fn what_was_tried_is_passed_over_unless_all_were() {
 
 #[test]
 fn a_good_endpoint_is_tried_twice_before_an_ejected_one() {
-    let mut random = Random(15);
+    let mut random = SplitMix::new(15);
     let (mut balancer, ids) = balancer(Choice::PerRequest, &[1, 1]);
     let now = Instant::now();
     eject(&mut balancer, &mut random, now, ids[0]);
@@ -395,7 +379,7 @@ fn a_good_endpoint_is_tried_twice_before_an_ejected_one() {
 
 #[test]
 fn a_sticky_client_stays_until_its_endpoint_fails_and_does_not_come_back() {
-    let mut random = Random(16);
+    let mut random = SplitMix::new(16);
     let (mut balancer, ids) = balancer(Choice::PerClient, &[1; 8]);
     let mut now = Instant::now();
     let (home, _) = call(&mut balancer, &mut random, now, |_| Verdict::Good);
@@ -415,7 +399,7 @@ fn a_sticky_client_stays_until_its_endpoint_fails_and_does_not_come_back() {
 
 #[test]
 fn sticky_clients_together_use_all_endpoints() {
-    let mut random = Random(17);
+    let mut random = SplitMix::new(17);
     let mut homes = BTreeMap::<EndpointId, usize>::new();
     for _ in 0..1_000 {
         let (mut balancer, _) = balancer(Choice::PerClient, &[1; 4]);
@@ -433,7 +417,7 @@ fn sticky_clients_together_use_all_endpoints() {
 
 #[test]
 fn an_endpoint_that_leaves_the_record_takes_no_calls_and_departs_when_idle() {
-    let mut random = Random(18);
+    let mut random = SplitMix::new(18);
     let (mut balancer, ids) = balancer(Choice::PerRequest, &[1, 1]);
     let now = Instant::now();
     let under_way = balancer.pick(&[ids[1]], now, 0).expect("endpoints");
@@ -449,7 +433,7 @@ fn an_endpoint_that_leaves_the_record_takes_no_calls_and_departs_when_idle() {
 
 #[test]
 fn what_is_known_of_an_endpoint_survives_a_new_record_that_names_it() {
-    let mut random = Random(19);
+    let mut random = SplitMix::new(19);
     let (mut balancer, ids) = balancer(Choice::PerRequest, &[1, 1]);
     let now = Instant::now();
     eject(&mut balancer, &mut random, now, ids[0]);
@@ -468,7 +452,7 @@ fn what_is_known_of_an_endpoint_survives_a_new_record_that_names_it() {
 
 #[test]
 fn the_same_address_under_another_key_is_another_endpoint() {
-    let mut random = Random(20);
+    let mut random = SplitMix::new(20);
     let (mut balancer, ids) = balancer(Choice::PerRequest, &[1]);
     let now = Instant::now();
     eject(&mut balancer, &mut random, now, ids[0]);
@@ -506,37 +490,37 @@ fn verdicts_speak_of_the_endpoint_and_not_of_the_call() {
 #[test]
 fn no_course_of_events_breaks_a_promise() {
     for seed in 0..300 {
-        let mut random = Random(seed);
-        let choice = [Choice::PerRequest, Choice::PerClient][random.below(2)];
+        let mut random = SplitMix::new(seed);
+        let choice = [Choice::PerRequest, Choice::PerClient][random.index(2)];
         let (mut balancer, _) = balancer(choice, &[1, 2, 3]);
         let mut now = Instant::now();
         let mut under_way: Vec<Picked> = Vec::new();
         for _ in 0..400 {
-            match random.below(12) {
+            match random.index(12) {
                 0..=4 => {
                     let tried: Vec<_> = balancer.listed().map(|(id, _)| id).collect();
-                    let tried = &tried[..random.below(tried.len() + 1)];
+                    let tried = &tried[..random.index(tried.len() + 1)];
                     let picked = balancer.pick(tried, now, random.next());
                     let picked = picked.expect("one is listed always");
                     check_pick(&balancer, &picked, now, seed);
                     under_way.push(picked);
                 }
                 5..=8 if !under_way.is_empty() => {
-                    let picked = under_way.swap_remove(random.below(under_way.len()));
+                    let picked = under_way.swap_remove(random.index(under_way.len()));
                     let verdict = [Verdict::Good, Verdict::Bad, Verdict::Bad, Verdict::Silent]
-                        [random.below(4)];
+                        [random.index(4)];
                     balancer.end(picked, verdict, now, random.next());
                 }
                 9 => now += Duration::from_millis(random.next() % 3_000),
                 10 => {
-                    let count = 1 + random.below(4);
+                    let count = 1 + random.index(4);
                     balancer.update(&endpoints(&[1, 2, 3, 4])[4 - count..]);
                     balancer.take_departed();
                 }
                 _ => {
                     let ids: Vec<_> = balancer.listed().map(|(id, _)| id).collect();
-                    let id = ids[random.below(ids.len())];
-                    if random.below(2) == 0 {
+                    let id = ids[random.index(ids.len())];
+                    if random.index(2) == 0 {
                         balancer.draining(id);
                     } else {
                         balancer.connected(id, now);
@@ -565,4 +549,18 @@ fn check_pick(balancer: &Balancer, picked: &Picked, now: Instant, seed: u64) {
             assert!(slot.probe_at() <= Some(now), "seed {seed}: before its time");
         }
     }
+}
+
+#[test]
+fn a_second_attempt_elsewhere_does_not_move_a_sticky_client() {
+    let mut random = SplitMix::new(23);
+    let (mut balancer, _) = balancer(Choice::PerClient, &[1; 4]);
+    let now = Instant::now();
+    let (home, _) = call(&mut balancer, &mut random, now, |_| Verdict::Good);
+    // A hedge, or a retry behind a busy answer: home is as good as before.
+    let beside = balancer.pick(&[home], now, random.next()).expect("others");
+    assert_ne!(beside.id(), home);
+    balancer.end(beside, Verdict::Good, now, random.next());
+    let calls = spread(&mut balancer, &mut random, now, 20);
+    assert_eq!(calls, BTreeMap::from([(home, 20)]));
 }

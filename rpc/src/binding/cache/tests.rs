@@ -42,14 +42,10 @@ fn filled(now: Moment) -> Cache {
     cache
 }
 
-/// Serial, staleness, and whether to ask.
-fn used(lookup: Lookup) -> Option<(u64, bool, bool)> {
+/// Serial, and whether to ask.
+fn used(lookup: Lookup) -> Option<(u64, bool)> {
     match lookup {
-        Lookup::Use {
-            record,
-            is_stale,
-            ask,
-        } => Some((record.record().serial, is_stale, ask)),
+        Lookup::Use { record, ask } => Some((record.record().serial, ask)),
         Lookup::Wait { .. } | Lookup::Failed(_) => None,
     }
 }
@@ -84,11 +80,65 @@ fn a_record_is_used_without_asking_until_shortly_before_its_end() {
         let _asks = cache.look_up(&a, now);
         assert_eq!(cache.learnt(&a, record(5), now, random), Ok(()));
         let before = now.after(refresh - 0.01);
-        assert_eq!(used(cache.look_up(&a, before)), Some((5, false, false)));
+        assert_eq!(used(cache.look_up(&a, before)), Some((5, false)));
         let due = now.after(refresh);
-        assert_eq!(used(cache.look_up(&a, due)), Some((5, false, true)));
-        assert_eq!(used(cache.look_up(&a, due)), Some((5, false, false)));
+        assert_eq!(used(cache.look_up(&a, due)), Some((5, true)));
+        assert_eq!(used(cache.look_up(&a, due)), Some((5, false)));
     }
+}
+
+#[test]
+fn a_record_that_is_doubted_is_used_and_asked_for_a_moment_after_it_was_learnt() {
+    let (now, a) = (start(), name("a"));
+    let mut cache = filled(now);
+    cache.doubt(&a);
+    cache.doubt(&name("never-looked-up"));
+    // Half of it at least: the random number of the answer was nothing.
+    let rest = DOUBT_REST.as_secs_f64() / 2.0;
+    let before = now.after(rest - 0.001);
+    assert_eq!(used(cache.look_up(&a, before)), Some((5, false)));
+    let at = now.after(rest);
+    assert_eq!(used(cache.look_up(&a, at)), Some((5, true)));
+    // One question at a time, and the answer ends the doubt.
+    assert_eq!(used(cache.look_up(&a, at)), Some((5, false)));
+    assert_eq!(cache.learnt(&a, record(5), at, 0), Ok(()));
+    let later = at.after(2.0 * rest);
+    assert_eq!(used(cache.look_up(&a, later)), Some((5, false)));
+    // A source that has failed rests as it does otherwise.
+    cache.doubt(&a);
+    assert_eq!(used(cache.look_up(&a, later)), Some((5, true)));
+    cache.failed(&a, down(), later, u64::MAX);
+    cache.doubt(&a);
+    assert_eq!(used(cache.look_up(&a, later)), Some((5, false)));
+}
+
+#[test]
+fn a_record_that_is_doubted_again_and_again_is_asked_for_ever_less_often() {
+    let (now, a) = (start(), name("a"));
+    let mut cache = filled(now);
+    let (mut at, mut rests) = (0.0, Vec::new());
+    for _ in 0..6 {
+        // As often as a dead endpoint has it doubted.
+        let asked = (0..)
+            .map(|step| at + f64::from(step) * 0.05)
+            .find(|moment| {
+                cache.doubt(&a);
+                used(cache.look_up(&a, now.after(*moment))).is_some_and(|(_, ask)| ask)
+            });
+        let asked = asked.expect("some time");
+        rests.push(asked - at);
+        at = asked;
+        assert_eq!(cache.learnt(&a, record(5), now.after(at), 0), Ok(()));
+    }
+    let doubled = [0.25, 0.5, 1.0, 2.0, 4.0, 4.0];
+    for (rest, expected) in rests.iter().zip(doubled) {
+        assert!((rest - expected).abs() < 0.06, "{rests:?}");
+    }
+    // Something newer: whoever doubts that is heard soon.
+    assert_eq!(cache.learnt(&a, record(6), now.after(at), 0), Ok(()));
+    cache.doubt(&a);
+    let soon = now.after(at + 0.26);
+    assert_eq!(used(cache.look_up(&a, soon)), Some((6, true)));
 }
 
 #[test]
@@ -96,16 +146,10 @@ fn a_refresh_begins_the_time_to_live_anew() {
     let (now, a) = (start(), name("a"));
     let mut cache = filled(now);
     let later = now.after(8.0);
-    assert_eq!(used(cache.look_up(&a, later)), Some((5, false, true)));
+    assert_eq!(used(cache.look_up(&a, later)), Some((5, true)));
     assert_eq!(cache.learnt(&a, record(6), later, 0), Ok(()));
-    assert_eq!(
-        used(cache.look_up(&a, now.after(14.9))),
-        Some((6, false, false))
-    );
-    assert_eq!(
-        used(cache.look_up(&a, now.after(15.0))),
-        Some((6, false, true))
-    );
+    assert_eq!(used(cache.look_up(&a, now.after(14.9))), Some((6, false)));
+    assert_eq!(used(cache.look_up(&a, now.after(15.0))), Some((6, true)));
 }
 
 #[test]
@@ -130,8 +174,8 @@ fn while_the_source_fails_the_record_is_used_until_its_signers_time_is_over() {
     for tenths in 80..600_u32 {
         let moment = now.after(f64::from(tenths) / 10.0);
         let lookup = cache.look_up(&a, moment);
-        let (serial, is_stale, ask) = used(lookup).expect("still used");
-        assert_eq!((serial, is_stale), (5, tenths >= 100));
+        let (serial, ask) = used(lookup).expect("still used");
+        assert_eq!(serial, 5);
         if ask {
             asked += 1;
             cache.failed(&a, down(), moment, u64::MAX);
@@ -225,15 +269,9 @@ fn an_answer_forgets_the_failures() {
         cache.failed(&a, down(), now, 0);
     }
     assert_eq!(cache.learnt(&a, record(6), now, 0), Ok(()));
-    assert_eq!(
-        used(cache.look_up(&a, now.after(8.0))),
-        Some((6, false, true))
-    );
+    assert_eq!(used(cache.look_up(&a, now.after(8.0))), Some((6, true)));
     cache.failed(&a, down(), now.after(8.0), 0);
-    assert_eq!(
-        used(cache.look_up(&a, now.after(8.1))),
-        Some((6, false, true))
-    );
+    assert_eq!(used(cache.look_up(&a, now.after(8.1))), Some((6, true)));
 }
 
 /// What is refused changes nothing, and counts as a failure of the source.
@@ -241,13 +279,10 @@ fn refused(record: Arc<VerifiedRecord>, error: &RecordError) {
     let (now, a) = (start(), name("a"));
     let mut cache = filled(now);
     let later = now.after(8.0);
-    assert_eq!(used(cache.look_up(&a, later)), Some((5, false, true)));
+    assert_eq!(used(cache.look_up(&a, later)), Some((5, true)));
     assert_eq!(cache.learnt(&a, record, later, 0).as_ref(), Err(error));
-    assert_eq!(used(cache.look_up(&a, later)), Some((5, false, false)));
-    assert_eq!(
-        used(cache.look_up(&a, now.after(10.0))),
-        Some((5, true, true))
-    );
+    assert_eq!(used(cache.look_up(&a, later)), Some((5, false)));
+    assert_eq!(used(cache.look_up(&a, now.after(10.0))), Some((5, true)));
 }
 
 #[test]
@@ -332,4 +367,31 @@ fn what_nobody_looked_up_is_not_held() {
     assert_eq!(cache.learnt(&a, record(5), now, 0), Ok(()));
     cache.failed(&a, down(), now, 0);
     assert_eq!(cache.look_up(&a, now), Lookup::Wait { ask: true });
+}
+
+#[test]
+fn a_source_that_never_answers_holds_nobody_up_who_has_a_record_that_counts() {
+    let (now, a) = (start(), name("a"));
+    let mut cache = filled(now);
+    // The last use in time: asked, and no answer comes.
+    assert_eq!(used(cache.look_up(&a, now.after(9.5))), Some((5, true)));
+    // The time to live is over. Who asks for a call's sake has a second at most.
+    let lookup = cache.look_up(&a, now.after(10.5));
+    assert_eq!(used(lookup), Some((5, false)));
+}
+
+#[test]
+fn names_that_nobody_knows_do_not_fill_the_cache_for_good() {
+    let (mut cache, now) = (Cache::new(), start());
+    for number in 0..CACHE_NAMES_MAX {
+        let unknown = name(&format!("n{number}"));
+        assert_eq!(cache.look_up(&unknown, now), Lookup::Wait { ask: true });
+        let error = ResolveError::NotFound(unknown.clone());
+        cache.failed(&unknown, error, now, 0);
+    }
+    let later = now.after(3600.0);
+    assert_eq!(
+        cache.look_up(&name("known"), later),
+        Lookup::Wait { ask: true }
+    );
 }

@@ -6,7 +6,7 @@ use sealmoot_crypto::agreement::{AgreementKey, AgreementPublic};
 use sealmoot_crypto::encoding::EncodingError;
 use sealmoot_crypto::secret::SecretArray;
 
-use super::{Endpoint, NameRecord, RecordError, Way};
+use super::{Endpoint, Fingerprint, NameRecord, RecordError, Served, Way};
 use crate::limits::binding::{
     ADDRESS_BYTES_MAX, ENDPOINTS_MAX, SERVICE_BYTES_MAX, SERVICES_MAX, SOCKET_PATH_BYTES_MAX,
     TTL_SECONDS_MAX,
@@ -41,8 +41,8 @@ impl NameRecord {
         };
         ascending(
             self.services
-                .is_sorted_by(|left, right| left.service < right.service),
-            "services are out of order, or one is there twice",
+                .is_sorted_by(|left, right| left.schema() < right.schema()),
+            "services are out of order, or one is there twice with one schema",
         )?;
         ascending(
             self.endpoints
@@ -77,6 +77,13 @@ impl NameRecord {
     }
 }
 
+impl Served {
+    /// What no two entries of a record share, and what orders them.
+    pub(super) fn schema(&self) -> (&str, &Fingerprint) {
+        (&self.service, &self.fingerprint)
+    }
+}
+
 impl Endpoint {
     /// What no two endpoints of a record share, and what orders them.
     pub(super) fn place(&self) -> (u8, &str) {
@@ -107,7 +114,7 @@ impl Endpoint {
 }
 
 /// `package.Service`, as Protocol Buffers have it.
-fn is_service(text: &str) -> bool {
+pub(crate) fn is_service(text: &str) -> bool {
     let is_identifier = |part: &str| {
         let first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
         let bytes = part.as_bytes();

@@ -375,7 +375,7 @@ fn lists_out_of_order_are_not_canonical() {
     let mut record = rich();
     record.services.reverse();
     let refused = check(&signed_carelessly(&record));
-    let fault = "services are out of order, or one is there twice";
+    let fault = "services are out of order, or one is there twice with one schema";
     assert_eq!(refused, Err(invalid(fault)));
     let mut record = rich();
     record.endpoints.reverse();
@@ -385,10 +385,19 @@ fn lists_out_of_order_are_not_canonical() {
 }
 
 #[test]
+fn schemas_of_one_service_out_of_order_are_not_canonical() {
+    let mut record = rich();
+    record.services = vec![served("shop.Store", 2), served("shop.Store", 1)];
+    let refused = check(&signed_carelessly(&record));
+    let fault = "services are out of order, or one is there twice with one schema";
+    assert_eq!(refused, Err(invalid(fault)));
+}
+
+#[test]
 fn nothing_stands_in_a_list_twice() {
     let mut record = rich();
-    record.services.push(served("shop.Store", 3));
-    let fault = "services are out of order, or one is there twice";
+    record.services.push(served("shop.Store", 1));
+    let fault = "services are out of order, or one is there twice with one schema";
     assert_eq!(record.sign(&signer(1)), Err(invalid(fault)));
     let mut record = rich();
     record.endpoints.push(endpoint(Way::Tls, "[::1]:7000", 9));
@@ -535,6 +544,92 @@ fn a_service_with_another_fingerprint_is_refused_and_an_accepted_one_is_not() {
     assert_eq!(check(&[two, three]), Err(other.clone()));
     assert_eq!(check(&[]), Err(other));
     assert_eq!(check(&[two, one]), Ok(()));
+}
+
+fn with_history() -> NameRecord {
+    NameRecord {
+        services: vec![
+            served("shop.Store", 3),
+            served("shop.Store", 1),
+            served("shop.v1.Till", 2),
+        ],
+        ..rich()
+    }
+}
+
+#[test]
+fn one_service_is_listed_with_several_schemas() {
+    let verified = check(&signed(with_history())).expect("believed");
+    let listed = [
+        served("shop.Store", 1),
+        served("shop.Store", 3),
+        served("shop.v1.Till", 2),
+    ];
+    assert_eq!(verified.record().services, listed);
+}
+
+#[test]
+fn any_of_the_schemas_of_a_service_will_do_and_those_of_another_will_not() {
+    let fingerprint = |byte| Fingerprint::from_bytes([byte; 32]);
+    let check = |accepted: &[u8]| {
+        let accepted: Vec<_> = accepted.iter().map(|byte| fingerprint(*byte)).collect();
+        with_history().check_service("shop.Store", &accepted)
+    };
+    assert_eq!(check(&[1]), Ok(()));
+    assert_eq!(check(&[3]), Ok(()));
+    let other = RecordError::OtherFingerprint {
+        service: "shop.Store".to_owned(),
+        found: fingerprint(3),
+    };
+    assert_eq!(check(&[2, 4]), Err(other));
+}
+
+#[test]
+fn a_descriptor_is_listed_with_its_past_and_finds_itself() {
+    const fn fingerprint(byte: u8) -> Fingerprint {
+        Fingerprint::from_bytes([byte; 32])
+    }
+    static EARLIER: [Fingerprint; 2] = [fingerprint(9), fingerprint(1)];
+    let descriptor = |name, own, earlier| ServiceDescriptor {
+        name,
+        fingerprint: fingerprint(own),
+        earlier,
+        methods: &[],
+        file_descriptors: &[],
+    };
+    let today = descriptor("shop.Store", 5, &EARLIER);
+    let record = NameRecord {
+        services: Served::all_of(&today),
+        ..rich()
+    };
+    let listed = [5, 9, 1].map(|byte| served("shop.Store", byte));
+    assert_eq!(record.services, listed);
+    assert!(check(&signed(record.clone())).is_ok());
+    assert_eq!(record.check_schema(&today), Ok(()));
+    // Of yesterday, and of tomorrow.
+    assert_eq!(
+        record.check_schema(&descriptor("shop.Store", 9, &[])),
+        Ok(())
+    );
+    assert_eq!(
+        record.check_schema(&descriptor("shop.Store", 6, &EARLIER)),
+        Ok(())
+    );
+    let other = RecordError::OtherFingerprint {
+        service: "shop.Store".to_owned(),
+        found: fingerprint(5),
+    };
+    assert_eq!(
+        record.check_schema(&descriptor("shop.Store", 6, &[])),
+        Err(other)
+    );
+    let missing = RecordError::ServiceMissing {
+        service: "shop.Till".to_owned(),
+    };
+    assert_eq!(
+        record.check_schema(&descriptor("shop.Till", 5, &EARLIER)),
+        Err(missing)
+    );
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn signed(record: NameRecord) -> VerifiedRecord {
 }
 
 fn line(record: NameRecord) -> String {
-    hexadecimal(signed(record).bytes())
+    Hexadecimal(signed(record).bytes()).to_string()
 }
 
 fn parse(text: &str) -> Result<Table, TableError> {
@@ -93,7 +93,10 @@ fn a_record_by_a_stranger_is_refused() {
         line: 1,
         source: RecordError::UnknownSigner(stranger.signer()),
     };
-    assert_eq!(parse(&hexadecimal(stranger.bytes())), Err(refused));
+    assert_eq!(
+        parse(&Hexadecimal(stranger.bytes()).to_string()),
+        Err(refused)
+    );
 }
 
 #[test]

@@ -257,6 +257,8 @@ fn a_request_above_the_limit_is_not_sent() {
         .expect_err("too large");
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(status.execution(), Execution::NotSent);
+    let text = "request is too large: 11 bytes, and at most 10 may be sent";
+    assert_eq!(status.message(), text);
     begin(&mut client, "b", body(10));
 }
 

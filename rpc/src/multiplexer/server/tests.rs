@@ -371,4 +371,5 @@ fn malformed_calls_and_parts_are_violations() {
     violate(&mut server, frame(Kind::Chunk, 3, b""));
 }
 
+mod quota;
 mod streams;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::splitmix::SplitMix;
 
 const MESSAGE_MAX: usize = 1024 * 1024;
 const ROOM: usize = 64 * 1024 * 1024;
@@ -253,18 +254,11 @@ fn discarding_frees_memory_and_gives_credit_for_ever() {
 }
 
 /// A small generator: the seed tells all.
-struct Dice(u64);
+struct Dice(SplitMix);
 
 impl Dice {
     fn below(&mut self, bound: usize) -> usize {
-        // SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number
-        // generators", OOPSLA 2014).
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        usize::try_from(mixed % bound as u64).expect("below a usize")
+        self.0.index(bound)
     }
 
     fn length(&mut self) -> usize {
@@ -280,7 +274,7 @@ impl Dice {
 
 /// Sender and receiver with frames and credit on their way in between.
 fn everything_arrives_in_order(seed: u64) {
-    let mut dice = Dice(seed);
+    let mut dice = Dice(SplitMix::new(seed));
     let (mut sender, mut receiver) = (Sender::new(), Receiver::new());
     let mut chunks: VecDeque<Piece> = VecDeque::new();
     let mut credits: VecDeque<u32> = VecDeque::new();

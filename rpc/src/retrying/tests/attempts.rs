@@ -86,7 +86,7 @@ async fn every_call_ends_by_its_deadline() {
         ] {
             let retrying = retrying(address);
             if address != nowhere {
-                retrying.link().up().await;
+                retrying.up().await.expect("one place");
             }
             let call = retrying.call(ACT, guard, &b"x"[..], &timeout);
             let ended = tokio::time::timeout(SOON, call).await.expect("it ends");
@@ -104,7 +104,7 @@ async fn an_open_that_nobody_answers_takes_no_more_than_the_time_of_the_call() {
     let server = serve(&key(), deeds.clone()).await;
     let proxy = Proxy::to(server.local_addr()).await;
     let retrying = retrying(proxy.address);
-    retrying.link().up().await;
+    retrying.up().await.expect("one place");
     proxy.mute(true);
     let timeout = options(Duration::from_millis(200));
     let call = retrying.call(ACT, Guard::Once, &b"x"[..], &timeout);
@@ -160,13 +160,21 @@ async fn a_call_waits_for_a_connection() {
     let proxy = Proxy::to(server.local_addr()).await;
     proxy.target(None);
     let retrying = retrying(proxy.address);
-    let stream = retrying.bidirectional(ACT, &options(PATIENCE));
+    let soon = options(Duration::from_millis(100));
+    let stream = retrying.bidirectional(ACT, &soon).await;
     let status = stream.expect_err("no connection to start on");
-    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(status.execution(), Execution::NotSent);
     let calling = call(&retrying, ECHO, PLAIN);
+    let later = retrying.clone();
+    let starting = tokio::spawn(async move {
+        let started = later.bidirectional(ACT, &options(PATIENCE)).await;
+        started.map(|_| ())
+    });
     a_while().await;
-    assert!(!calling.is_finished());
+    assert!(!calling.is_finished() && !starting.is_finished());
     proxy.target(Some(server.local_addr()));
     assert_eq!(ended(calling).await.expect("a reply"), &b"x"[..]);
+    let started = starting.await.expect("no panic");
+    started.expect("a connection to start on");
 }

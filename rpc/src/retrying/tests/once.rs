@@ -155,9 +155,8 @@ async fn a_first_attempt_in_a_forgotten_incarnation_is_sent_anew() {
     let server = serve(&server_key, after.clone()).await;
     proxy.target(Some(server.local_addr()));
     // Over the old connection it might have run, for all that the client knows.
-    let link = retrying.link();
     reaches("another connection", || {
-        proxy.accepted() == 2 && link.connection().is_ok()
+        proxy.accepted() == 2 && retrying.is_up()
     })
     .await;
     let calling = call(&retrying, ACT, Guard::Once);
@@ -411,7 +410,7 @@ async fn callers_that_leave_while_an_incarnation_is_opened_leave_no_second_behin
     let server = serve(&key(), deeds.clone()).await;
     let proxy = Proxy::to(server.local_addr()).await;
     let retrying = retrying(proxy.address);
-    retrying.link().up().await;
+    retrying.up().await.expect("one place");
     proxy.mute(true);
     for _ in 0..2 * ONCE_INCARNATIONS_PER_IDENTITY_MAX {
         let calling = call(&retrying, ACT, Guard::Once);

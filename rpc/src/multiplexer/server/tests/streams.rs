@@ -448,7 +448,7 @@ fn unlawful_credit_closes() {
 fn a_lost_connection_ends_every_stream() {
     let mut server = running(FLAG_STREAM | FLAG_REPLIES);
     receive(&mut server, last(b"one"));
-    server.end_all();
+    server.end_all(|_| false);
     assert!(matches!(server.take(KEY), Taken::Failed(_)));
     assert!(matches!(server.send(KEY, body(1)), Err(Unsent::Over(_))));
     assert_eq!((server.held_bytes, server.calls.len()), (0, 0));
