@@ -11,14 +11,15 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
-from . import client
+from . import calls, client, retrying, schema
 from .keys import KeyId, PublicKey
 from .limits import Limits
 from .payload import Metadata
+from .retry import Guard, RetryPolicy
 from .tls import Identity
 
 Request = TypeVar("Request", bound=Message)
@@ -85,38 +86,77 @@ def connect(
     return Connection(loop, inner)
 
 
-class Connection:
-    """As `sealmoot_rpc.Connection`."""
+def connect_retrying(
+    host: str,
+    port: int,
+    *,
+    identity: Identity,
+    server: KeyId | PublicKey,
+    statements: bytes = b"",
+    limits: Limits | None = None,
+    policy: RetryPolicy | None = None,
+) -> Retrying:
+    """As `sealmoot_rpc.connect_retrying`."""
+    loop = _Loop.shared()
+    inner = loop.do(
+        lambda: retrying.connect_retrying(
+            host,
+            port,
+            identity=identity,
+            server=server,
+            statements=statements,
+            limits=limits,
+            policy=policy,
+        )
+    )
+    return Retrying(loop, inner)
 
-    def __init__(self, loop: _Loop, inner: client.Connection) -> None:
+
+def check_schema(client: Client, timeout: float) -> None:
+    """As `sealmoot_rpc.check_schema`."""
+    caller = client.connection
+    served = caller._loop.run(schema.served_schemas(caller._inner, timeout))
+    schema.check(served, client.SERVICE, client.FINGERPRINT)
+
+
+class Client(Protocol):
+    """What generated blocking clients have."""
+
+    SERVICE: str
+    FINGERPRINT: bytes
+
+    @property
+    def connection(self) -> Caller: ...
+
+
+class Caller:
+    """As `sealmoot_rpc.Caller`."""
+
+    def __init__(self, loop: _Loop, inner: client.Connection | retrying.Retrying) -> None:
         self._loop = loop
         self._inner = inner
-
-    @property
-    def is_open(self) -> bool:
-        return self._inner.is_open
-
-    @property
-    def server_key(self) -> PublicKey:
-        return self._inner.server_key
-
-    @property
-    def server_statements(self) -> bytes:
-        return self._inner.server_statements
 
     def close(self) -> None:
         self._loop.run(self._inner.close())
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> Any:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def call(
-        self, method: int, body: bytes, *, timeout: float, metadata: Metadata | None = None
+        self,
+        method: int,
+        body: bytes,
+        *,
+        guard: Guard = Guard.UNKNOWN,
+        timeout: float,
+        metadata: Metadata | None = None,
     ) -> bytes:
-        return self._loop.run(self._inner.call(method, body, timeout=timeout, metadata=metadata))
+        return self._loop.run(
+            self._inner.call(method, body, guard=guard, timeout=timeout, metadata=metadata)
+        )
 
     def unary(
         self,
@@ -124,11 +164,14 @@ class Connection:
         request: Message,
         reply_class: type[Reply],
         *,
+        guard: Guard = Guard.UNKNOWN,
         timeout: float,
         metadata: Metadata | None = None,
     ) -> Reply:
         return self._loop.run(
-            self._inner.unary(method, request, reply_class, timeout=timeout, metadata=metadata)
+            self._inner.unary(
+                method, request, reply_class, guard=guard, timeout=timeout, metadata=metadata
+            )
         )
 
     def client_stream(
@@ -188,10 +231,45 @@ class Connection:
         return DuplexStream(self._loop, inner)
 
 
+class Connection(Caller):
+    """As `sealmoot_rpc.Connection`."""
+
+    def __init__(self, loop: _Loop, inner: client.Connection) -> None:
+        super().__init__(loop, inner)
+        self._connection = inner
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection.is_open
+
+    @property
+    def server_key(self) -> PublicKey:
+        return self._connection.server_key
+
+    @property
+    def server_statements(self) -> bytes:
+        return self._connection.server_statements
+
+
+class Retrying(Caller):
+    """As `sealmoot_rpc.Retrying`."""
+
+    def __init__(self, loop: _Loop, inner: retrying.Retrying) -> None:
+        super().__init__(loop, inner)
+        self._retrying = inner
+
+    @property
+    def is_up(self) -> bool:
+        return self._retrying.is_up
+
+    def up(self, timeout: float) -> None:
+        self._loop.run(self._retrying.up(timeout))
+
+
 class ReplyStream(Generic[Reply]):
     """As `sealmoot_rpc.ReplyStream`, with `for` and `with`."""
 
-    def __init__(self, loop: _Loop, inner: client.ReplyStream[Reply]) -> None:
+    def __init__(self, loop: _Loop, inner: calls.ReplyStream[Reply]) -> None:
         self._loop = loop
         self._inner = inner
 
@@ -220,7 +298,7 @@ class ReplyStream(Generic[Reply]):
 class DuplexStream(ReplyStream[Reply], Generic[Request, Reply]):
     """As `sealmoot_rpc.DuplexStream`. One thread may send while another receives."""
 
-    def __init__(self, loop: _Loop, inner: client.DuplexStream[Request, Reply]) -> None:
+    def __init__(self, loop: _Loop, inner: calls.DuplexStream[Request, Reply]) -> None:
         super().__init__(loop, inner)
         self._duplex = inner
 
@@ -231,7 +309,7 @@ class DuplexStream(ReplyStream[Reply], Generic[Request, Reply]):
         self._loop.run(self._duplex.end())
 
 
-async def _send_unless_answered(stream: client.RequestStream[Any, Any], request: Message) -> bool:
+async def _send_unless_answered(stream: calls.RequestStream[Any, Any], request: Message) -> bool:
     """Whether the server has answered before the end of its requests."""
     if not stream.is_done:
         await stream.send(request)

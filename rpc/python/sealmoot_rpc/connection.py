@@ -12,7 +12,7 @@ from .frame import Flag, Frame, Input, Kind, Violation, malformed, unexpected
 from .keys import KeyId, KeyRejected, PublicKey
 from .limits import DURATION_MAX, TRANSMIT_BYTES_TARGET, Limits
 from .multiplexer import Call, Client
-from .payload import Metadata, decode_failure, decode_hello, encode_hello
+from .payload import Metadata, OnceId, decode_failure, decode_hello, encode_hello
 from .status import Code, Execution, RpcError
 from .tls import CertificateRejected, Identity, client_context, is_pinned, server_key_of
 
@@ -115,6 +115,7 @@ class Transport(asyncio.Protocol):
         self._unwritten_bytes = 0
         self.admitted: asyncio.Future[None] = self._loop.create_future()
         self.closed: asyncio.Future[None] = self._loop.create_future()
+        self._refusal: asyncio.Future[None] = self._loop.create_future()
         self.server_key: PublicKey | None = None
         self.server_statements = b""
 
@@ -137,12 +138,13 @@ class Transport(asyncio.Protocol):
         timeout: float,
         metadata: Metadata | None,
         *,
+        once: OnceId | None = None,
         streams: bool = False,
         replies: bool = False,
     ) -> Call:
         now = self._loop.time()
         call = self._machine.begin(
-            now, method, body, timeout, metadata, streams=streams, replies=replies
+            now, method, body, timeout, metadata, once=once, streams=streams, replies=replies
         )
         self._flush_soon()
         return call
@@ -158,6 +160,9 @@ class Transport(asyncio.Protocol):
         except RuntimeError:
             # The loop is closed, and with it the connection.
             pass
+
+    def has_room(self, call: Call, message_bytes: int) -> bool:
+        return self._machine.has_room(call, message_bytes)
 
     def send(self, call: Call, message: bytes) -> None:
         self._machine.send(call, message)
@@ -181,6 +186,11 @@ class Transport(asyncio.Protocol):
             await waiter
         finally:
             call.waiters.discard(waiter)
+
+    async def refused(self) -> None:
+        """Waits until no further call is taken."""
+        # Another's wait must not be cancelled with ours.
+        await asyncio.shield(self._refusal)
 
     async def close(self) -> None:
         """Ends every call in flight and closes."""
@@ -300,6 +310,8 @@ class Transport(asyncio.Protocol):
         self._keep_time(now)
 
     def _notify(self) -> None:
+        if self._machine.refusal is not None and not self._refusal.done():
+            self._refusal.set_result(None)
         for call in self._machine.take_changed():
             for waiter in call.waiters:
                 if not waiter.done():

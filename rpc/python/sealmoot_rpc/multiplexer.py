@@ -15,11 +15,17 @@ import math
 from typing import Any
 
 from .frame import TOKEN_BYTES, Flag, Frame, Kind, malformed, unexpected
-from .limits import CHUNK_BYTES_MAX, TIMEOUT_MS_MAX, Limits
+from .limits import (
+    CHUNK_BYTES_MAX,
+    STREAM_MESSAGE_OVERHEAD_BYTES,
+    TIMEOUT_MS_MAX,
+    Limits,
+)
 from .outgoing import Body, Outgoing
 from .payload import (
     CallHead,
     Metadata,
+    OnceId,
     decode_credit,
     decode_failure,
     decode_token,
@@ -69,6 +75,8 @@ class Client:
         self._call_last = 0
         self._held_bytes = 0
         self._changed: dict[int, Call] = {}
+        self._awaiting_room: dict[int, Call] = {}
+        """Those whose streams wait for others' messages to leave."""
         self.refusal: RpcError | None = None
         """Why no further call is taken, when none is."""
 
@@ -85,6 +93,11 @@ class Client:
         """What is kept of replies."""
         return self._held_bytes
 
+    @property
+    def queued_bytes(self) -> int:
+        """What waits to be sent."""
+        return self._outgoing.queued_bytes
+
     def begin(
         self,
         now: float,
@@ -93,6 +106,7 @@ class Client:
         timeout: float,
         metadata: Metadata | None = None,
         *,
+        once: OnceId | None = None,
         streams: bool = False,
         replies: bool = False,
     ) -> Call:
@@ -102,7 +116,7 @@ class Client:
             raise ValueError("a call needs a finite timeout")
         self._refuse_unless_room(timeout, body)
         timeout_ms = min(math.ceil(timeout * 1000), TIMEOUT_MS_MAX)
-        head = CallHead(timeout_ms, method, None, metadata or None)
+        head = CallHead(timeout_ms, method, once, metadata or None)
         encoded = head.encode()
         flags = head.flags
         flags |= Flag.STREAM if streams else Flag.NONE
@@ -117,6 +131,18 @@ class Client:
         self._calls[call.number] = call
         heapq.heappush(self._deadlines, (call.deadline, call.number))
         return call
+
+    def has_room(self, call: Call, message_bytes: int) -> bool:
+        """Whether a message of a call's stream may be queued. When not, the call
+        is among those of `take_changed` when to ask again."""
+        assert call.sender is not None, "opened with a stream"
+        if not call.sender.has_room:
+            return False
+        stream_bytes_max = self._limits.outgoing_bytes_max // 2
+        if self._outgoing.has_room(call.sender, message_bytes, stream_bytes_max):
+            return True
+        self._awaiting_room[call.number] = call
+        return False
 
     def send(self, call: Call, message: bytes) -> None:
         """Queues a message of a call's stream, for which there must be room."""
@@ -134,9 +160,10 @@ class Client:
         """The next message of a stream of replies, when one is there. The server
         may then send more."""
         assert call.receiver is not None, "the call has a stream of replies"
+        before = call.receiver.held_bytes
         message = call.receiver.take()
         if message is not None:
-            self._held_bytes -= len(message)
+            self._held_bytes -= before - call.receiver.held_bytes
             self._give_credit(call)
         return message
 
@@ -217,6 +244,9 @@ class Client:
 
     def take_changed(self) -> list[Call]:
         """The calls of which somebody may want to know that they moved on."""
+        if self._outgoing.take_room_made():
+            self._changed.update(self._awaiting_room)
+            self._awaiting_room.clear()
         changed, self._changed = list(self._changed.values()), {}
         return changed
 
@@ -312,17 +342,19 @@ class Client:
 
     def _receive_message(self, call: Call, frame: Frame) -> None:
         assert call.receiver is not None, "asked by whoever calls"
-        if self._held_bytes + len(frame.payload) > self._limits.incoming_bytes_max:
+        cost = len(frame.payload) + STREAM_MESSAGE_OVERHEAD_BYTES
+        if self._held_bytes + cost > self._limits.incoming_bytes_max:
             self._give_up(
                 call, Execution.MAYBE_EXECUTED, "too many bytes of replies wait to be taken"
             )
             return
+        before = call.receiver.held_bytes
         try:
             call.receiver.receive(frame, self._limits.message_bytes_max)
         except MessageTooLong:
             self._give_up(call, Execution.MAYBE_EXECUTED, "reply is too large")
             return
-        self._held_bytes += len(frame.payload)
+        self._held_bytes += call.receiver.held_bytes - before
         self._give_credit(call)
         self._changed[call.number] = call
 
@@ -335,6 +367,9 @@ class Client:
             raise malformed("credit where there is no stream")
         call.sender.add_credit(amount)
         self._outgoing.push_stream(call.number, call.sender)
+        if self._awaiting_room.pop(call.number, None) is not None:
+            # With the credit its message may need no room that others take.
+            self._changed[call.number] = call
 
     def _give_credit(self, call: Call) -> None:
         """Nothing is given to a call that has ended: the server knows it no more."""
@@ -369,6 +404,7 @@ class Client:
     def _finish(self, call: Call, error: RpcError | None) -> None:
         """Takes a call out of the table. Whole messages stay for the caller."""
         del self._calls[call.number]
+        self._awaiting_room.pop(call.number, None)
         call.is_done = True
         call.error = error
         before = call.held_bytes

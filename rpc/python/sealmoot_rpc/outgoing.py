@@ -57,6 +57,11 @@ class Outgoing:
         self._ready_bytes = 0
         self._anonymous = 0
         self._bulk: dict[int, Body | Sender] = {}
+        # What was counted of each at its last change, and the sums of it.
+        self._counted: dict[int, int] = {}
+        self._bulk_bytes = 0
+        self._stream_bytes = 0
+        self._has_made_room = False
         self._ring: deque[int] = deque()
         self._pong: bytes | None = None
 
@@ -67,7 +72,22 @@ class Outgoing:
 
     @property
     def queued_bytes(self) -> int:
-        return self._ready_bytes + sum(bulk.queued_bytes for bulk in self._bulk.values())
+        return self._ready_bytes + self._bulk_bytes
+
+    def has_room(self, sender: Sender, message_bytes: int, stream_bytes_max: int) -> bool:
+        """Whether a stream may queue a message while the messages of all streams
+        may take `stream_bytes_max`. What can leave by the reading of the server
+        alone waits for no other stream: else two of them could wait for each other."""
+        return (
+            sender.affords(message_bytes)
+            or self._stream_bytes + message_bytes <= stream_bytes_max
+            or self._stream_bytes == 0
+        )
+
+    def take_room_made(self) -> bool:
+        """Whether less of streams waits than when this was last asked."""
+        has_made_room, self._has_made_room = self._has_made_room, False
+        return has_made_room
 
     def push(self, frame: Frame) -> None:
         """Queues a frame that is never taken back."""
@@ -81,12 +101,14 @@ class Outgoing:
     def push_body(self, call: int, body: Body) -> None:
         """Queues a call that does not fit one frame."""
         self._bulk[call] = body
+        self._count(call, body)
         self._ring.append(call)
 
     def push_stream(self, call: int, sender: Sender) -> None:
         """Lets a stream take part. To be said again whenever it got a message or
         credit."""
         self._bulk[call] = sender
+        self._count(call, sender)
         if sender.has_output and call not in self._ring:
             self._ring.append(call)
 
@@ -114,10 +136,13 @@ class Outgoing:
         bulk = self._bulk.pop(call, None)
         if call in self._ring:
             self._ring.remove(call)
+        if bulk is None:
+            return False
+        self._forget(call, bulk)
         if isinstance(bulk, Sender):
             bulk.withdraw()
             return opening is None and not bulk.has_ended
-        return bulk is not None and bulk.has_begun
+        return bulk.has_begun
 
     def clear(self) -> None:
         """Forgets everything that has not left."""
@@ -145,11 +170,28 @@ class Outgoing:
             if frame is not None:
                 output += frame.encode()
                 moved.add(call)
+                self._count(call, bulk)
             if bulk.has_output:
                 self._ring.append(call)
             elif isinstance(bulk, Body):
                 del self._bulk[call]
+                self._forget(call, bulk)
         return bytes(output), moved
+
+    def _count(self, call: int, bulk: Body | Sender) -> None:
+        """Keeps the sums after a change."""
+        self._add(call, bulk, bulk.queued_bytes - self._counted.get(call, 0))
+
+    def _forget(self, call: int, bulk: Body | Sender) -> None:
+        self._add(call, bulk, -self._counted.get(call, 0))
+        self._counted.pop(call, None)
+
+    def _add(self, call: int, bulk: Body | Sender, change: int) -> None:
+        self._counted[call] = self._counted.get(call, 0) + change
+        self._bulk_bytes += change
+        if isinstance(bulk, Sender):
+            self._stream_bytes += change
+            self._has_made_room |= change < 0
 
     def _put(self, key: int, frame: Frame) -> None:
         encoded = frame.encode()

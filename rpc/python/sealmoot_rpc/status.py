@@ -3,6 +3,21 @@
 from __future__ import annotations
 
 import enum
+from typing import Any, Protocol, TypeVar
+
+from .details import details
+
+
+class Message(Protocol):
+    """A class of generated messages."""
+
+    DESCRIPTOR: Any
+
+    @classmethod
+    def FromString(cls, s: bytes) -> Any: ...
+
+
+M = TypeVar("M", bound=Message)
 
 
 class Code(enum.IntEnum):
@@ -88,6 +103,16 @@ class RpcError(Exception):
     def with_execution(self, execution: Execution) -> RpcError:
         """The same failure of another call."""
         return RpcError(self.code, execution, self.message, self.details)
+
+    def detail(self, message: type[M]) -> M | None:
+        """The message of this class that came with the failure, when its details
+        are typed: `rpc/proto/sealmoot/rpc/v1/details.proto`. None where there is
+        none; an error of the protobuf runtime where it does not decode."""
+        name = message.DESCRIPTOR.full_name
+        for found, value in details(self.details):
+            if found == name:
+                return message.FromString(value)
+        return None
 
     def __str__(self) -> str:
         # Escaped: a terminal must not obey what a peer sent.

@@ -9,13 +9,24 @@ from __future__ import annotations
 from collections import deque
 
 from .frame import HEADER_BYTES, Flag, Frame, Kind, Rule, Violation, malformed
-from .limits import CHUNK_BYTES_MAX, STREAM_CREDIT_MAX, STREAM_WINDOW_BYTES
+from .limits import (
+    CHUNK_BYTES_MAX,
+    STREAM_CREDIT_MAX,
+    STREAM_MESSAGE_OVERHEAD_BYTES,
+    STREAM_WINDOW_BYTES,
+)
 
 
 def cost_of(frame: Frame) -> int:
     """Credit that a chunk takes: with its header, so that empty messages are
     bounded too."""
     return HEADER_BYTES + len(frame.payload)
+
+
+def cost_of_message(message_bytes: int) -> int:
+    """What a message takes in credit: its bytes and the headers of its chunks."""
+    chunks = max(1, -(-message_bytes // CHUNK_BYTES_MAX))
+    return message_bytes + HEADER_BYTES * chunks
 
 
 class Sender:
@@ -27,6 +38,8 @@ class Sender:
         self._messages: deque[bytes] = deque()
         self._offset = 0
         self._is_ending = False
+        self.queued_bytes = 0
+        """What waits, as it will cost: with the headers of its chunks."""
         self.has_ended = False
         """The end has been handed out."""
 
@@ -40,15 +53,15 @@ class Sender:
         """Whether no further message may be queued."""
         return self._is_ending
 
-    @property
-    def queued_bytes(self) -> int:
-        """What waits, with a header for each message so that empty ones count."""
-        total = sum(len(message) + HEADER_BYTES for message in self._messages)
-        return total - self._offset
+    def affords(self, message_bytes: int) -> bool:
+        """Whether a message could leave whole without further credit."""
+        credit = min(self._credit, STREAM_WINDOW_BYTES)
+        return self.queued_bytes + cost_of_message(message_bytes) <= credit
 
     def push(self, message: bytes) -> None:
         assert not self._is_ending, "nothing follows the end"
         self._messages.append(message)
+        self.queued_bytes += cost_of_message(len(message))
 
     def end(self) -> None:
         self._is_ending = True
@@ -62,6 +75,7 @@ class Sender:
         """Forgets what has not left."""
         self._messages.clear()
         self._offset = 0
+        self.queued_bytes = 0
 
     @property
     def has_output(self) -> bool:
@@ -88,6 +102,7 @@ class Sender:
         self._offset = 0 if is_last else end
         frame = Frame(Kind.CHUNK, Flag.LAST if is_last else Flag.NONE, call=self._call, payload=payload)
         self._credit -= cost_of(frame)
+        self.queued_bytes -= cost_of(frame)
         return frame
 
 
@@ -104,7 +119,8 @@ class Receiver:
         self._messages: deque[tuple[bytes, int]] = deque()
         self._due = 0
         self.held_bytes = 0
-        """Of the unfinished message and of those not taken."""
+        """Of the unfinished message and of those not taken, with what each takes
+        beside its bytes."""
 
     @property
     def has_messages(self) -> bool:
@@ -119,10 +135,12 @@ class Receiver:
         is_last = bool(frame.flags & Flag.LAST)
         if not frame.payload and (not is_last or self._partial is not None):
             raise malformed("empty part of a message")
+        begun_bytes = len(self._partial) if self._partial is not None else 0
+        if begun_bytes + len(frame.payload) > message_bytes_max:
+            raise MessageTooLong
         if self._partial is None:
             self._partial = bytearray()
-        if len(self._partial) + len(frame.payload) > message_bytes_max:
-            raise MessageTooLong
+            self.held_bytes += STREAM_MESSAGE_OVERHEAD_BYTES
         self._partial += frame.payload
         self.held_bytes += len(frame.payload)
         if is_last:
@@ -144,14 +162,14 @@ class Receiver:
         if not self._messages:
             return None
         message, cost = self._messages.popleft()
-        self.held_bytes -= len(message)
+        self.held_bytes -= len(message) + STREAM_MESSAGE_OVERHEAD_BYTES
         self._due += cost
         return message
 
     def discard_partial(self) -> None:
         """The rest of the unfinished message will not come."""
         if self._partial is not None:
-            self.held_bytes -= len(self._partial)
+            self.held_bytes -= len(self._partial) + STREAM_MESSAGE_OVERHEAD_BYTES
             self._partial = None
 
     def discard(self) -> None:

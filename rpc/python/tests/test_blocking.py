@@ -42,6 +42,33 @@ class Blocking(unittest.TestCase):
         with self.assertRaises(WrongServer):
             self.connect(KeyId(bytes(32)))
 
+    def test_a_client_that_retries_has_every_kind_of_call(self):
+        identity = trial.identity("client")
+        server = self.server
+        with blocking.connect_retrying(
+            server.host, server.port, identity=identity, server=server.key_id
+        ) as retrying:
+            retrying.up(PATIENCE)
+            client = trial_rpc.TrialBlockingClient(retrying)
+            request = trial_pb2.TallyRequest(key=4711, refusals=2)
+            self.assertEqual(client.tally(request, timeout=PATIENCE).runs, 1)
+            numbers = [Number(value=value) for value in range(4)]
+            self.assertEqual(client.sum(numbers, timeout=PATIENCE).value, 6)
+            counted = client.count(trial_pb2.CountRequest(up_to=3), timeout=PATIENCE)
+            self.assertEqual([one.value for one in counted], [0, 1, 2])
+            with client.chat(timeout=PATIENCE) as chat:
+                chat.send(trial_pb2.Words(words=b"hello"))
+                self.assertEqual(chat.receive().words, b"hello")
+        with self.assertRaises(RpcError) as closed:
+            client.tally(request, timeout=PATIENCE)
+        self.assertEqual(closed.exception.code, Code.CANCELLED)
+
+    def test_over_a_connection_nothing_is_sent_again(self):
+        request = trial_pb2.TallyRequest(key=4712, refusals=1)
+        with self.assertRaises(RpcError) as refused:
+            self.client.tally(request, timeout=PATIENCE)
+        self.assertTrue(refused.exception.execution.is_safe_to_retry)
+
     def test_a_deadline_ends_the_call(self):
         with self.assertRaises(RpcError) as failed:
             self.client.sleep(trial_pb2.SleepRequest(milliseconds=20_000), timeout=0.2)

@@ -5,9 +5,14 @@ import struct
 import unittest
 
 from sealmoot_rpc.frame import Flag, Frame, Input, Kind, Rule, Violation
-from sealmoot_rpc.limits import CHUNK_BYTES_MAX, STREAM_WINDOW_BYTES, Limits
+from sealmoot_rpc.limits import (
+    CHUNK_BYTES_MAX,
+    STREAM_MESSAGE_OVERHEAD_BYTES,
+    STREAM_WINDOW_BYTES,
+    Limits,
+)
 from sealmoot_rpc.multiplexer import Client
-from sealmoot_rpc.payload import decode_call, encode_failure
+from sealmoot_rpc.payload import OnceId, decode_call, encode_failure
 from sealmoot_rpc.status import Code, Execution, RpcError
 
 FULL = bytes(CHUNK_BYTES_MAX)
@@ -61,6 +66,17 @@ class Unary(unittest.TestCase):
         self.assertTrue(call.is_done)
         self.assertEqual((call.body, call.error), (b"answer", None))
         self.assertEqual(client.take_changed(), [call])
+
+    def test_a_named_call_carries_its_name_and_others_none(self):
+        client = machine()
+        name = OnceId(bytes(range(16)), 3, 2)
+        begin(client, once=name, metadata={"k": b"v"})
+        begin(client)
+        named, plain = sent(client)
+        self.assertEqual(named.flags, Flag.ONCE | Flag.METADATA)
+        head, body = decode_call(named.flags, named.payload)
+        self.assertEqual((head.once, body), (name, b"body"))
+        self.assertIsNone(decode_call(plain.flags, plain.payload)[0].once)
 
     def test_bulk_travels_in_chunks_and_small_calls_pass_it(self):
         client = machine()
@@ -333,13 +349,15 @@ class Streams(unittest.TestCase):
         self.assertGreater(given, 100 * CHUNK_BYTES_MAX - STREAM_WINDOW_BYTES // 2)
 
     def test_a_message_above_a_limit_ends_the_call_alone(self):
-        for fields in ({"message_bytes_max": CHUNK_BYTES_MAX}, {"incoming_bytes_max": CHUNK_BYTES_MAX}):
+        fits_one = CHUNK_BYTES_MAX + STREAM_MESSAGE_OVERHEAD_BYTES
+        for fields in ({"message_bytes_max": CHUNK_BYTES_MAX}, {"incoming_bytes_max": fits_one}):
             with self.subTest(fields):
                 client = machine(**fields)
                 call = begin(client, replies=True)
                 sent(client)
                 client.receive(reply(call, flags=Flag.STREAM))
                 client.receive(chunk(call, FULL))
+                self.assertFalse(call.is_done)
                 client.receive(chunk(call, b"x", Flag.LAST))
                 self.assertEqual(call.error.code, Code.RESOURCE_EXHAUSTED)
                 self.assertEqual([frame.kind for frame in sent(client)], [Kind.CANCEL])
@@ -431,7 +449,9 @@ class Hostile(unittest.TestCase):
         with self.assertRaises(Violation) as violation:
             client.receive(bad(call))
         self.assertEqual(violation.exception.rule, rule)
-        self.assertLessEqual(client.held_bytes, STREAM_WINDOW_BYTES)
+        messages_max = STREAM_WINDOW_BYTES // 12
+        held_max = STREAM_WINDOW_BYTES + messages_max * STREAM_MESSAGE_OVERHEAD_BYTES
+        self.assertLessEqual(client.held_bytes, held_max)
 
     def opened(self, call):
         return reply(call, flags=Flag.STREAM)

@@ -6,7 +6,7 @@ import unittest
 
 from google.protobuf.wrappers_pb2 import BytesValue
 
-from sealmoot_rpc import Code, Execution, RpcError
+from sealmoot_rpc import Code, Execution, Limits, RpcError
 from sealmoot_rpc.frame import Flag, Frame, Kind
 from sealmoot_rpc.limits import STREAM_WINDOW_BYTES
 from sealmoot_rpc.payload import encode_credit, encode_failure
@@ -170,6 +170,32 @@ class Streams(unittest.IsolatedAsyncioTestCase):
                 self.assertEqual(failed.exception.details, b"here")
             self.assertTrue(connection.is_open)
             await connection.close()
+
+    async def test_a_stream_waits_while_others_fill_what_may_wait(self):
+        may_grant = asyncio.Event()
+
+        async def script(peer):
+            await peer.admit()
+            first = (await peer.receive()).call
+            await may_grant.wait()
+            await peer.send(Frame(Kind.CREDIT, call=first, payload=encode_credit(200_000)))
+            await peer.drain()
+
+        async with FakeServer(script) as server:
+            limits = Limits(outgoing_bytes_max=200_000, linger=0.2)
+            async with await server.connect(limits=limits) as connection:
+                first, second = (
+                    connection.duplex_stream(1, BytesValue, timeout=PATIENCE) for _ in range(2)
+                )
+                for stream in (first, second):
+                    # Three chunks leave; the rest of the window is too small for a fourth.
+                    await stream.send(words(bytes(3 * 16_384 - 8)))
+                await first.send(words(bytes(99_000)))
+                waiting = asyncio.ensure_future(second.send(words(bytes(20_000))))
+                await asyncio.sleep(0.1)
+                self.assertFalse(waiting.done())
+                may_grant.set()
+                await asyncio.wait_for(waiting, PATIENCE)
 
     async def test_leaving_a_stream_cancels_it(self):
         kinds = []

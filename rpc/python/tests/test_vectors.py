@@ -5,6 +5,7 @@ import pathlib
 import unittest
 
 from sealmoot_rpc.frame import Flag, Frame, Input, Kind, Violation
+from sealmoot_rpc.once import is_unknown_incarnation
 from sealmoot_rpc.payload import (
     CallHead,
     OnceId,
@@ -135,6 +136,14 @@ class Vectors(unittest.TestCase):
             for name in ("statements", "body", "token"):
                 if name in fields:
                     self.assertEqual(payload, field_of(vector, name))
+
+    def test_an_unknown_incarnation_is_told_from_other_failures(self):
+        unknown = [
+            vector["name"]
+            for vector in VALID
+            if "failure" in vector["frame"] and is_unknown_incarnation(decode(data_of(vector))[1])
+        ]
+        self.assertEqual(unknown, ["reply_failure_unknown_incarnation"])
 
     def test_valid_frames_encode_to_the_same_bytes(self):
         for vector in VALID:

@@ -52,11 +52,13 @@ def certificate_der(of):
 
 
 class RustServer:
-    """The example `python_server`; ends with its `with`."""
+    """The example `python_server`; ends with its `with`. One with a name has that
+    identity's key, so that it can come again."""
 
-    def __init__(self, binary="python_server"):
+    def __init__(self, name=None):
+        key = [identity(name).key] if name is not None else []
         self._process = subprocess.Popen(
-            [BINARIES / binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [BINARIES / "python_server", *key], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         address, key = self._process.stdout.readline().split()
         self.host, port = address.rsplit(":", 1)
@@ -66,6 +68,10 @@ class RustServer:
     def kill(self):
         self._process.kill()
 
+    def end(self):
+        """Has it drain, and does not wait for it."""
+        self._process.stdin.close()
+
     def __enter__(self):
         return self
 
@@ -73,6 +79,78 @@ class RustServer:
         self._process.stdin.close()
         self._process.wait(PATIENCE)
         self._process.stdout.close()
+
+
+class Proxy:
+    """Stands between a client and a server and cuts what `bytes_max` says: called
+    for each connection, it tells after how many bytes."""
+
+    def __init__(self, target, bytes_max=lambda: None):
+        self.target = target
+        self.cuts = 0
+        self._bytes_max = bytes_max
+        self._links = set()
+        self._tasks = set()
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.host, self.port = self._server.sockets[0].getsockname()
+        return self
+
+    async def __aexit__(self, *_):
+        self._server.close()
+        self.cut_all()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def cut_all(self):
+        for link in list(self._links):
+            link.cut()
+
+    def _accept(self, reader, writer):
+        self._tasks.add(asyncio.ensure_future(self._carry(reader, writer)))
+
+    async def _carry(self, reader, writer):
+        try:
+            there, back = await asyncio.open_connection(self.target.host, self.target.port)
+        except OSError:
+            writer.transport.abort()
+            return
+        link = _ProxyLink(self, [writer, back], self._bytes_max())
+        self._links.add(link)
+        try:
+            await asyncio.gather(link.carry(reader, back), link.carry(there, writer))
+        finally:
+            link.end()
+            self._links.discard(link)
+
+
+class _ProxyLink:
+    def __init__(self, proxy, writers, bytes_left):
+        self._proxy = proxy
+        self._writers = writers
+        self._bytes_left = bytes_left
+
+    async def carry(self, reader, writer):
+        try:
+            while data := await reader.read(4096):
+                if self._bytes_left is not None:
+                    data = data[: self._bytes_left]
+                    self._bytes_left -= len(data)
+                writer.write(data)
+                await writer.drain()
+                if self._bytes_left == 0:
+                    self.cut()
+        except OSError:
+            pass
+        self.end()
+
+    def cut(self):
+        self._proxy.cuts += 1
+        self.end()
+
+    def end(self):
+        for writer in self._writers:
+            writer.transport.abort()
 
 
 class FakeServer:
@@ -122,6 +200,17 @@ class FakeServer:
             self.error = error
         finally:
             writer.transport.abort()
+
+    def connect_retrying(self, **fields):
+        limits = fields.pop("limits", sealmoot_rpc.Limits(linger=0.2))
+        return sealmoot_rpc.connect_retrying(
+            self.host,
+            self.port,
+            identity=identity("client"),
+            server=fields.pop("server", self.key_id),
+            limits=limits,
+            **fields,
+        )
 
     async def connect(self, **fields):
         limits = fields.pop("limits", sealmoot_rpc.Limits(linger=0.2))
