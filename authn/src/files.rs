@@ -43,6 +43,14 @@ pub enum FileError {
         /// What is allowed.
         maximum: usize,
     },
+    /// It was written, and the disk did not confirm that it stays written.
+    #[error("{} was changed, but the disk did not confirm it: {source}", path.display())]
+    Unconfirmed {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The system refused.
     #[error("{}: {source}", path.display())]
     Io {
@@ -71,7 +79,8 @@ impl FileError {
 /// new, never a part.
 ///
 /// # Errors
-/// [`FileError`]; the old content is then still there.
+/// [`FileError`]; the old content is then still there, except after
+/// [`FileError::Unconfirmed`].
 pub fn write(path: &Path, content: &[u8], existing: Existing) -> Result<(), FileError> {
     let directory = parent(path);
     let temporary = temporary_name(path)?;
@@ -79,16 +88,40 @@ pub fn write(path: &Path, content: &[u8], existing: Existing) -> Result<(), File
         Existing::Replace => fs::rename(&temporary, path),
         // A link fails when the name is taken; a rename would overwrite, and
         // looking first would leave a gap for another process.
-        Existing::Refuse => {
-            fs::hard_link(&temporary, path).and_then(|()| fs::remove_file(&temporary))
-        }
+        Existing::Refuse => fs::hard_link(&temporary, path).and_then(|()| {
+            fs::remove_file(&temporary).inspect_err(|_| {
+                // An error means that nothing was written.
+                let _ = fs::remove_file(path);
+            })
+        }),
     });
     if let Err(error) = outcome {
         // The content may be secret: no half-written copy is left lying around.
         let _ = fs::remove_file(&temporary);
         return Err(FileError::io(path, error));
     }
-    sync_directory(directory)
+    confirm(path, directory)
+}
+
+/// Writes a new file, mode 0600, without making it durable: for a directory that gets
+/// its name when [`sync_filesystem`] has made all of it durable at once.
+///
+/// # Errors
+/// [`FileError`].
+pub(crate) fn fill(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    create_private(path)
+        .and_then(|mut file| file.write_all(content))
+        .map_err(|error| FileError::io(path, error))
+}
+
+/// Makes all that was written to the file system of `directory` durable.
+///
+/// # Errors
+/// [`FileError`].
+pub(crate) fn sync_filesystem(directory: &Path) -> Result<(), FileError> {
+    File::open(directory)
+        .and_then(|handle| Ok(rustix::fs::syncfs(&handle)?))
+        .map_err(|error| FileError::io(directory, error))
 }
 
 /// Reads a file of secrets of at most `maximum` bytes.
@@ -131,6 +164,47 @@ pub fn read(path: &Path, maximum: usize) -> Result<Vec<u8>, FileError> {
     read_bounded(open(path)?, path, maximum).map(|bytes| bytes.expose().to_vec())
 }
 
+/// Reads a file of at most `maximum` bytes that a person named and that others may
+/// read too; a symbolic link is followed. What was read is wiped all the same.
+///
+/// # Errors
+/// [`FileError`].
+pub fn read_shared(path: &Path, maximum: usize) -> Result<SecretBytes, FileError> {
+    let file = File::open(path).map_err(|error| FileError::io(path, error))?;
+    read_bounded(file, path, maximum)
+}
+
+/// Writes many files in one directory, each as [`write()`] with [`Existing::Replace`],
+/// with one sync for all contents and one for all names: after a crash each has its old
+/// content or its new one, some this, some that.
+///
+/// # Errors
+/// [`FileError`] of the first that failed; those before it may be written.
+pub fn write_many(directory: &Path, contents: &[(String, Vec<u8>)]) -> Result<(), FileError> {
+    let mut temporaries = Vec::with_capacity(contents.len());
+    let outcome = contents
+        .iter()
+        .try_for_each(|(name, content)| {
+            let path = directory.join(name);
+            let temporary = temporary_name(&path)?;
+            let made = fill(&temporary, content);
+            temporaries.push((temporary, path));
+            made
+        })
+        .and_then(|()| sync_filesystem(directory))
+        .and_then(|()| {
+            temporaries.iter().try_for_each(|(temporary, path)| {
+                fs::rename(temporary, path).map_err(|error| FileError::io(path, error))
+            })
+        });
+    if outcome.is_err() {
+        for (temporary, _) in &temporaries {
+            let _ = fs::remove_file(temporary);
+        }
+    }
+    outcome.and_then(|()| confirm(directory, directory))
+}
+
 /// Removes a file and makes sure that it stays removed after a crash.
 ///
 /// # Errors
@@ -162,6 +236,31 @@ pub fn ensure_directory(path: &Path) -> Result<(), FileError> {
     match create_directory(path) {
         Err(FileError::Exists(_)) if path.is_dir() => Ok(()),
         outcome => outcome,
+    }
+}
+
+/// Moves a directory to a name beside it that is not taken.
+///
+/// # Errors
+/// [`FileError::Exists`] when there is something that is not an empty directory.
+pub fn rename_directory(from: &Path, to: &Path) -> Result<(), FileError> {
+    fs::rename(from, to).map_err(|error| match error.kind() {
+        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory => {
+            FileError::Exists(to.to_owned())
+        }
+        _ => FileError::io(to, error),
+    })?;
+    confirm(to, parent(to))
+}
+
+/// Removes a directory with all that is in it, if it is there.
+///
+/// # Errors
+/// [`FileError`].
+pub fn remove_directory(path: &Path) -> Result<(), FileError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(|error| FileError::io(path, error)),
     }
 }
 
@@ -262,14 +361,19 @@ fn read_bounded(file: File, path: &Path, maximum: usize) -> Result<SecretBytes, 
 }
 
 fn write_temporary(temporary: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
+    let mut file = create_private(temporary)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+fn create_private(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(temporary)?;
+        .open(path)?;
     file.set_permissions(fs::Permissions::from_mode(0o600))?;
-    file.write_all(content)?;
-    file.sync_all()
+    Ok(file)
 }
 
 fn temporary_name(path: &Path) -> Result<PathBuf, FileError> {
@@ -285,6 +389,16 @@ fn parent(path: &Path) -> &Path {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     }
+}
+
+/// Syncs the directory in which `path` was just changed.
+fn confirm(path: &Path, directory: &Path) -> Result<(), FileError> {
+    File::open(directory)
+        .and_then(|handle| handle.sync_all())
+        .map_err(|source| FileError::Unconfirmed {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 fn sync_directory(directory: &Path) -> Result<(), FileError> {
@@ -340,6 +454,28 @@ mod tests {
             read(&directory.path().join("none"), 9),
             Err(FileError::Missing(_))
         ));
+    }
+
+    #[test]
+    fn many_files_are_written_private_over_what_was_there() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path();
+        write(&path.join("b"), b"old", Existing::Refuse).expect("written");
+        let contents: Vec<(String, Vec<u8>)> = ["a", "b", "c"]
+            .map(|name| (name.to_owned(), name.repeat(3).into_bytes()))
+            .into();
+        write_many(path, &contents).expect("written");
+        assert_eq!(names(path).expect("listed"), ["a", "b", "c"]);
+        assert_eq!(
+            read_secret(&path.join("b"), 9).expect("0600").expose(),
+            b"bbb"
+        );
+        // Nothing is left lying around when one of them cannot be.
+        fs::create_dir(path.join("d")).expect("a directory");
+        let contents = [("d".to_owned(), vec![1]), ("e".to_owned(), vec![2])];
+        assert!(write_many(path, &contents).is_err());
+        let left = fs::read_dir(path).expect("listed").count();
+        assert_eq!(left, 4);
     }
 
     #[test]

@@ -3,33 +3,52 @@
 //! ```text
 //! offset length
 //!      0      4  "SMIN"
-//!      4      1  version, 1
+//!      4      1  version, 3
 //!      5     32  the realm's root public key
 //!     37    4+n  the call, a statement by the root
 //!   41+n      4  which member of the call this invite is for
 //!   45+n     32  seed of that member's one-time key: the secret
-//!   77+n      4  number of user records, and then each with its length
+//!   77+n    129  the realm's login secrets (see `opaque/secrets.rs`)
+//!  206+n     32  the realm's public audit key, X25519 (see `audit/first_key.rs`)
+//!  238+n     64  the root's signature over the realm's id, the login secrets and the
+//!                audit key
+//!  302+n      4  number of signed records, and then each with its length
 //! ```
 //!
-//! It is a secret until it is used, and worthless after.
+//! It is a secret until it is used. After that its key is worthless, but the login
+//! secrets in it are not: they are those of the whole realm.
+
+use std::sync::Arc;
 
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
+use sealmoot_crypto::sealed_box::{Kem, PublicKey};
 use sealmoot_crypto::secret::{SecretArray, SecretBytes};
-use sealmoot_crypto::signature::{SigningKey, VerifyingKey};
+use sealmoot_crypto::signature::{Signature, SigningKey, VerifyingKey};
 
+use crate::audit::first_key::AUDIT_KEY_LENGTH;
+use crate::opaque::{LOGIN_SECRETS_LENGTH, LoginSecrets};
+use crate::parallel;
 use crate::realm_id::RealmId;
+use crate::records::{SIGNED_RECORD_LENGTH_MAX, SignedRecord};
 use crate::roster::verify_call;
 use crate::statement::{
     Call, CallMember, NODES_MAX, STATEMENT_LENGTH_MAX, StatementError, Verified,
 };
-use crate::users::{RECORD_LENGTH_MAX, RecordError, UserRecord};
+use crate::users::{RecordError, USERS_MAX};
 
 const MAGIC: &[u8; 4] = b"SMIN";
-const VERSION: u8 = 1;
-/// Most user records in an invite.
-pub const RECORDS_MAX: usize = 100_000;
+// Version 1 had no login secrets, version 2 no audit key and no
+// roles among the records.
+const VERSION: u8 = 3;
+/// Domain of the signature over the login secrets and the audit key.
+const LOGIN_DOMAIN: &str = "login-secrets";
+/// Most signed records in an invite: the users of a whole realm, and its roles.
+pub const RECORDS_MAX: usize = USERS_MAX + 1;
+/// Most bytes of signed records in an invite.
+pub const RECORDS_LENGTH_MAX: usize = 512 * 1024 * 1024;
 /// Longest invite file in bytes.
-pub const INVITE_LENGTH_MAX: usize = 256 * 1024 * 1024;
+pub const INVITE_LENGTH_MAX: usize =
+    RECORDS_LENGTH_MAX + 4 * RECORDS_MAX + STATEMENT_LENGTH_MAX + 512;
 
 /// Why an invite was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +62,11 @@ pub enum InviteError {
     /// The one-time key is not the one that the call names.
     #[error("the invite's key is not the one that the realm invited")]
     WrongKey,
-    /// A user record in it is not to be believed.
-    #[error("a user record in the invite is forged: {0}")]
+    /// The login secrets in it are not the realm's.
+    #[error("the login secrets in the invite are forged")]
+    LoginSecrets,
+    /// A signed record in it is not to be believed.
+    #[error("a record in the invite is forged: {0}")]
     Record(#[from] RecordError),
     /// Its time is up.
     #[error("the invite expired")]
@@ -57,7 +79,9 @@ pub struct Invite {
     call: Verified<Call>,
     index: usize,
     key: SigningKey,
-    records: Vec<UserRecord>,
+    login: Arc<LoginSecrets>,
+    audit: PublicKey,
+    records: Vec<SignedRecord>,
 }
 
 impl Invite {
@@ -67,22 +91,33 @@ impl Invite {
     /// When `index` is not a member of the call, which is a fault of the caller.
     #[must_use]
     pub fn encode(
-        root: &VerifyingKey,
+        root_key: &SigningKey,
         call: &Verified<Call>,
         index: usize,
         seed: &SecretArray<32>,
-        records: &[UserRecord],
+        login: &LoginSecrets,
+        audit: &PublicKey,
+        records: &[SignedRecord],
     ) -> SecretBytes {
         assert!(index < call.body().members.len());
-        let records: Vec<Vec<u8>> = records.iter().map(UserRecord::encode).collect();
+        let records: Vec<Vec<u8>> = records.iter().map(SignedRecord::encode).collect();
         let length: usize = records.iter().map(|record| record.len() + 4).sum();
-        let mut writer = Writer::with_capacity(128 + call.bytes().len() + length);
+        let root = root_key.verifying_key();
+        let login = login.encode();
+        let audit = audit.to_bytes();
+        let signed = signed_login(&root, login.expose(), &audit);
+        let signature = root_key.sign(LOGIN_DOMAIN, signed.expose());
+        // Room for all of it at once: a buffer that grows leaves copies behind.
+        let mut writer = Writer::with_capacity(512 + call.bytes().len() + length);
         writer.fixed(MAGIC);
         writer.u8(VERSION);
         writer.fixed(&root.to_bytes());
         writer.bytes(call.bytes());
         writer.count(index);
         writer.fixed(seed.expose());
+        writer.fixed(login.expose());
+        writer.fixed(&audit);
+        writer.fixed(&signature.to_bytes());
         writer.count(records.len());
         for record in &records {
             writer.bytes(record);
@@ -111,13 +146,14 @@ impl Invite {
         let call = verify_call(reader.bytes(STATEMENT_LENGTH_MAX)?, &root)?;
         let index = reader.count(NODES_MAX)?;
         let key = SigningKey::from_seed(&SecretArray::from_bytes(reader.array()?));
+        let (login, audit) = read_login(&mut reader, &root)?;
         let count = reader.count(RECORDS_MAX)?;
-        let mut records = Vec::new();
+        let mut encoded = Vec::new();
         for _ in 0..count {
-            let record = reader.bytes(RECORD_LENGTH_MAX)?;
-            records.push(UserRecord::decode(record, &root)?);
+            encoded.push(reader.bytes(SIGNED_RECORD_LENGTH_MAX)?);
         }
         reader.finish()?;
+        let records = parallel::try_map(&encoded, |record| SignedRecord::decode(record, &root))?;
         let called = call.body().members.get(index);
         if called.is_none_or(|member| member.invite_key != key.verifying_key()) {
             return Err(InviteError::WrongKey);
@@ -127,6 +163,8 @@ impl Invite {
             call,
             index,
             key,
+            login: Arc::new(login),
+            audit,
             records,
         })
     }
@@ -161,9 +199,21 @@ impl Invite {
         &self.key
     }
 
-    /// The users known when the invite was made.
+    /// What a node needs to answer logins.
     #[must_use]
-    pub fn records(&self) -> &[UserRecord] {
+    pub fn login(&self) -> &Arc<LoginSecrets> {
+        &self.login
+    }
+
+    /// To which key the node seals the first key of its audit log.
+    #[must_use]
+    pub fn audit_key(&self) -> &PublicKey {
+        &self.audit
+    }
+
+    /// The users and roles known when the invite was made.
+    #[must_use]
+    pub fn records(&self) -> &[SignedRecord] {
         &self.records
     }
 
@@ -179,39 +229,81 @@ impl Invite {
     }
 }
 
+/// Reads the login secrets and the audit key, and believes them if the root signed
+/// them: whoever can change an invite must not make a node answer with secrets of
+/// theirs, nor read or forge its audit log.
+fn read_login(
+    reader: &mut Reader<'_>,
+    root: &VerifyingKey,
+) -> Result<(LoginSecrets, PublicKey), InviteError> {
+    let encoded = reader.fixed(LOGIN_SECRETS_LENGTH)?;
+    let audit = reader.fixed(AUDIT_KEY_LENGTH)?;
+    let signature = Signature::from_bytes(reader.array()?);
+    root.verify(
+        LOGIN_DOMAIN,
+        signed_login(root, encoded, audit).expose(),
+        &signature,
+    )
+    .map_err(|_| InviteError::LoginSecrets)?;
+    let audit = PublicKey::from_bytes(Kem::X25519, audit)
+        .map_err(|_| EncodingError::Invalid("the audit key is malformed"))?;
+    Ok((LoginSecrets::decode(encoded)?, audit))
+}
+
+fn signed_login(root: &VerifyingKey, login: &[u8], audit: &[u8]) -> SecretBytes {
+    let mut writer = Writer::with_capacity(32 + LOGIN_SECRETS_LENGTH + AUDIT_KEY_LENGTH);
+    writer.fixed(RealmId::of(root).as_bytes());
+    writer.fixed(login);
+    writer.fixed(audit);
+    SecretBytes::new(writer.finish())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::records::tests::roles_record;
     use crate::roster::tests::Fixture;
     use crate::users::tests::record;
 
-    fn sample() -> (Fixture, SecretBytes) {
+    fn audit_key() -> PublicKey {
+        let key = sealmoot_crypto::sealed_box::PrivateKey::generate(Kem::X25519);
+        key.expect("random").public_key()
+    }
+
+    fn sample() -> (Fixture, LoginSecrets, SecretBytes) {
         let fixture = Fixture::new();
         let user = SigningKey::generate().expect("random");
+        let login = LoginSecrets::generate().expect("random");
         let bytes = Invite::encode(
-            &fixture.root.verifying_key(),
+            &fixture.root,
             &fixture.call,
             1,
             &fixture.invites[1].to_seed(),
-            &[record(&fixture.root, &user, "alice", 1, true)],
+            &login,
+            &audit_key(),
+            &[
+                record(&fixture.root, &user, "alice", 1, true).into(),
+                roles_record(&fixture.root, 1, "app/*:r").into(),
+            ],
         );
-        (fixture, bytes)
+        (fixture, login, bytes)
     }
 
     #[test]
     fn an_invite_carries_its_member_key_and_users() {
-        let (fixture, bytes) = sample();
+        let (fixture, login, bytes) = sample();
         let invite = Invite::decode(bytes.expose()).expect("valid");
         assert_eq!(invite.realm(), fixture.realm());
         assert_eq!(invite.member().name.as_str(), "n1");
-        assert_eq!(invite.records().len(), 1);
+        assert_eq!(invite.records().len(), 2);
+        assert_eq!(invite.login().encode().expose(), login.encode().expose());
         assert!(invite.check_time(999).is_ok());
         assert!(matches!(invite.check_time(1000), Err(InviteError::Expired)));
     }
 
     #[test]
     fn every_changed_byte_and_every_truncation_is_refused() {
-        let (_, bytes) = sample();
+        let (_, _, bytes) = sample();
         for index in 0..bytes.len() {
             let mut changed = bytes.expose().to_vec();
             changed[index] ^= 0x20;
@@ -224,15 +316,48 @@ mod tests {
     fn the_key_of_another_invite_of_the_call_is_refused() {
         let fixture = Fixture::new();
         let bytes = Invite::encode(
-            &fixture.root.verifying_key(),
+            &fixture.root,
             &fixture.call,
             0,
             &fixture.invites[1].to_seed(),
+            &LoginSecrets::generate().expect("random"),
+            &audit_key(),
             &[],
         );
         assert!(matches!(
             Invite::decode(bytes.expose()),
             Err(InviteError::WrongKey)
         ));
+    }
+
+    #[test]
+    fn login_secrets_that_the_root_did_not_sign_are_refused() {
+        let (fixture, _, bytes) = sample();
+        // Where another realm's secrets and signature would be put.
+        let at = 77 + fixture.call.bytes().len();
+        let other = Fixture::new();
+        let foreign = Invite::encode(
+            &other.root,
+            &other.call,
+            1,
+            &other.invites[1].to_seed(),
+            &LoginSecrets::generate().expect("random"),
+            &audit_key(),
+            &[],
+        );
+        let foreign_at = 77 + other.call.bytes().len();
+        for length in [
+            LOGIN_SECRETS_LENGTH,
+            LOGIN_SECRETS_LENGTH + AUDIT_KEY_LENGTH,
+            LOGIN_SECRETS_LENGTH + AUDIT_KEY_LENGTH + 64,
+        ] {
+            let mut swapped = bytes.expose().to_vec();
+            swapped[at..at + length]
+                .copy_from_slice(&foreign.expose()[foreign_at..foreign_at + length]);
+            assert!(matches!(
+                Invite::decode(&swapped),
+                Err(InviteError::LoginSecrets)
+            ));
+        }
     }
 }

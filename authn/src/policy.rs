@@ -3,8 +3,16 @@
 //! A decision that allows yields [`Allowed`], which only this module makes;
 //! whatever acts on a key demands one.
 
+mod bounds;
+mod named;
+
 use std::fmt;
 use std::str::FromStr;
+
+use crate::name::Name;
+
+pub use bounds::intersection;
+pub use named::{GRANTS_MAX, NAMED_ROLES_BYTES_MAX, NAMED_ROLES_MAX, NamedRoles, NamedRolesError};
 
 /// Longest pattern of a grant in bytes; keys themselves end at 4 KiB.
 pub const PATTERN_LENGTH_MAX: usize = 4096;
@@ -74,6 +82,26 @@ impl Rights {
     pub fn contains(self, action: Action) -> bool {
         self.0 & action.bit() != 0
     }
+
+    /// The actions of either.
+    #[must_use]
+    pub fn with(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// The actions that are among both; none when there are none.
+    #[must_use]
+    pub fn common(self, others: Self) -> Option<Self> {
+        let both = self.0 & others.0;
+        (both != 0).then_some(Self(both))
+    }
+
+    /// The actions of these that are not among `others`; none when all are.
+    #[must_use]
+    pub fn without(self, others: Self) -> Option<Self> {
+        let rest = self.0 & !others.0;
+        (rest != 0).then_some(Self(rest))
+    }
 }
 
 impl FromStr for Rights {
@@ -116,8 +144,8 @@ impl fmt::Debug for Rights {
 /// A text that is no role and no grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadGrant {
-    /// Neither a known role nor `PREFIX:RIGHTS`.
-    #[error("neither a role (admin) nor a grant such as app/*:rw")]
+    /// Neither the name of a role nor `PREFIX:RIGHTS`.
+    #[error("neither a role's name, such as admin, nor a grant, such as app/*:rw")]
     NeitherRoleNorGrant,
     /// A letter that is no right.
     #[error("rights are letters of r (read), w (write), d (delete), l (list), a (administer)")]
@@ -150,19 +178,40 @@ pub struct Grant {
 }
 
 impl Grant {
-    fn covers(&self, key: &[u8]) -> bool {
-        match self.pattern.strip_suffix('*') {
-            Some(prefix) => key.starts_with(prefix.as_bytes()),
-            None => key == self.pattern.as_bytes(),
-        }
+    /// The key, or the prefix with a star behind it.
+    #[must_use]
+    pub fn pattern(&self) -> &str {
+        &self.pattern
     }
 
-    /// Whether every key that begins with `prefix` is covered.
-    fn covers_all_below(&self, prefix: &[u8]) -> bool {
-        self.pattern
-            .strip_suffix('*')
-            .is_some_and(|pattern| prefix.starts_with(pattern.as_bytes()))
+    /// What may be done there.
+    #[must_use]
+    pub fn rights(&self) -> Rights {
+        self.rights
     }
+
+    /// Other rights over the same keys.
+    #[must_use]
+    pub fn with_rights(&self, rights: Rights) -> Self {
+        Self {
+            pattern: self.pattern.clone(),
+            rights,
+        }
+    }
+}
+
+fn covers(pattern: &str, key: &[u8]) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => key.starts_with(prefix.as_bytes()),
+        None => key == pattern.as_bytes(),
+    }
+}
+
+/// Whether every key that begins with `prefix` is covered.
+fn covers_all_below(pattern: &str, prefix: &[u8]) -> bool {
+    pattern
+        .strip_suffix('*')
+        .is_some_and(|pattern| prefix.starts_with(pattern.as_bytes()))
 }
 
 impl FromStr for Grant {
@@ -205,20 +254,11 @@ impl fmt::Debug for Grant {
 pub enum Role {
     /// Everything, everywhere outside the reserved namespace.
     Admin,
+    /// What the realm's [`NamedRoles`] say of this name; nothing when they do not
+    /// know it.
+    Named(Name),
     /// One grant.
     Grant(Grant),
-}
-
-impl Role {
-    fn grant(&self) -> Grant {
-        match self {
-            Self::Admin => Grant {
-                pattern: "*".to_owned(),
-                rights: Rights::ALL,
-            },
-            Self::Grant(grant) => grant.clone(),
-        }
-    }
 }
 
 impl FromStr for Role {
@@ -228,7 +268,13 @@ impl FromStr for Role {
         if text == ADMIN_ROLE {
             return Ok(Self::Admin);
         }
-        text.parse().map(Self::Grant)
+        // No name has a colon, and every grant has one.
+        if text.contains(':') {
+            return text.parse().map(Self::Grant);
+        }
+        text.parse()
+            .map(Self::Named)
+            .map_err(|_| BadGrant::NeitherRoleNorGrant)
     }
 }
 
@@ -236,6 +282,7 @@ impl fmt::Display for Role {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Admin => formatter.write_str(ADMIN_ROLE),
+            Self::Named(name) => write!(formatter, "{name}"),
             Self::Grant(grant) => write!(formatter, "{grant}"),
         }
     }
@@ -259,13 +306,22 @@ pub struct Denied {
     pub action: Action,
 }
 
-/// Whether `user`, who has `roles`, may do `action` to `key`.
+/// Whether `user`, who has `roles`, may do `action` to `key`; `named` says what the
+/// names among them stand for.
 ///
 /// # Errors
 /// [`Denied`] when no rule allows it.
-pub fn decide(user: &str, roles: &[Role], action: Action, key: &[u8]) -> Result<Allowed, Denied> {
+pub fn decide(
+    user: &str,
+    roles: &[Role],
+    named: &NamedRoles,
+    action: Action,
+    key: &[u8],
+) -> Result<Allowed, Denied> {
     let reserved = key.starts_with(RESERVED_PREFIX);
-    first_rule(user, roles, action, |grant| !reserved && grant.covers(key))
+    first_rule(user, roles, named, action, |pattern| {
+        !reserved && covers(pattern, key)
+    })
 }
 
 /// Whether `user` may do `action` to every key that begins with `prefix`.
@@ -275,33 +331,35 @@ pub fn decide(user: &str, roles: &[Role], action: Action, key: &[u8]) -> Result<
 pub fn decide_below(
     user: &str,
     roles: &[Role],
+    named: &NamedRoles,
     action: Action,
     prefix: &[u8],
 ) -> Result<Allowed, Denied> {
     let reserved = prefix.starts_with(RESERVED_PREFIX);
-    first_rule(user, roles, action, |grant| {
-        !reserved && grant.covers_all_below(prefix)
+    first_rule(user, roles, named, action, |pattern| {
+        !reserved && covers_all_below(pattern, prefix)
     })
 }
 
 fn first_rule(
     user: &str,
     roles: &[Role],
+    named: &NamedRoles,
     action: Action,
-    covers: impl Fn(&Grant) -> bool,
+    covers: impl Fn(&str) -> bool,
 ) -> Result<Allowed, Denied> {
+    let allows = |grant: &&Grant| grant.rights.contains(action) && covers(&grant.pattern);
     roles
         .iter()
-        .find(|role| {
-            let grant = role.grant();
-            grant.rights.contains(action) && covers(&grant)
+        .find_map(|role| match role {
+            Role::Admin => covers("*").then(|| format!("role {ADMIN_ROLE}: *:{}", Rights::ALL)),
+            Role::Named(name) => {
+                let grant = named.grants(name)?.iter().find(allows)?;
+                Some(format!("role {name}: {grant}"))
+            }
+            Role::Grant(grant) => allows(&grant).then(|| format!("grant {grant}")),
         })
-        .map(|role| Allowed {
-            rule: match role {
-                Role::Admin => format!("role admin ({})", role.grant()),
-                Role::Grant(grant) => format!("grant {grant}"),
-            },
-        })
+        .map(|rule| Allowed { rule })
         .ok_or_else(|| Denied {
             user: user.to_owned(),
             action,
@@ -320,7 +378,14 @@ mod tests {
     }
 
     fn allowed(texts: &[&str], action: Action, key: &str) -> bool {
-        decide("u", &roles(texts), action, key.as_bytes()).is_ok()
+        decide(
+            "u",
+            &roles(texts),
+            &NamedRoles::default(),
+            action,
+            key.as_bytes(),
+        )
+        .is_ok()
     }
 
     #[test]
@@ -360,7 +425,15 @@ mod tests {
     #[test]
     fn listing_needs_a_rule_for_all_of_it() {
         let rules = roles(&["app/*:l", "app/x:l"]);
-        let below = |prefix: &str| decide_below("u", &rules, Action::List, prefix.as_bytes());
+        let below = |prefix: &str| {
+            decide_below(
+                "u",
+                &rules,
+                &NamedRoles::default(),
+                Action::List,
+                prefix.as_bytes(),
+            )
+        };
         assert!(below("app/").is_ok() && below("app/x/").is_ok());
         assert!(below("ap").is_err() && below("").is_err() && below("system/").is_err());
     }
@@ -368,7 +441,8 @@ mod tests {
     #[test]
     fn malformed_grants_are_refused_by_name() {
         let cases = [
-            ("operator", BadGrant::NeitherRoleNorGrant),
+            ("Operator", BadGrant::NeitherRoleNorGrant),
+            ("app/*", BadGrant::NeitherRoleNorGrant),
             ("", BadGrant::NeitherRoleNorGrant),
             ("app/*:", BadGrant::NoRights),
             ("app/*:rx", BadGrant::UnknownRight),
@@ -386,7 +460,7 @@ mod tests {
 
     #[test]
     fn roles_survive_their_text() {
-        for text in ["admin", "app/*:rwdla", "*:r", "a:b:rw"] {
+        for text in ["admin", "ops", "app/*:rwdla", "*:r", "a:b:rw"] {
             assert_eq!(text.parse::<Role>().expect("valid").to_string(), text);
         }
     }

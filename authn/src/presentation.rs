@@ -3,11 +3,19 @@
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
 use sealmoot_crypto::signature::VerifyingKey;
 
-use crate::statement::{STATEMENT_LENGTH_MAX, read_key};
+use crate::name::NAME_LENGTH_MAX;
+use crate::statement::{REVOKED_NODES_MAX, STATEMENT_LENGTH_MAX, read_key};
 
-const VERSION: u8 = 1;
+// Version 1 did not tell which nodes were revoked.
+const VERSION: u8 = 2;
 /// Longest encoded roster in bytes.
 const ROSTER_LENGTH_MAX: usize = 48 * 1024;
+/// Longest record of revoked nodes in bytes; with the roster it fits a handshake.
+const REVOKED_NODES_LENGTH_MAX: usize = 15 * 1024;
+const _: () = assert!(
+    256 + REVOKED_NODES_MAX * (32 + 4 + NAME_LENGTH_MAX + 8) <= REVOKED_NODES_LENGTH_MAX
+        && ROSTER_LENGTH_MAX + REVOKED_NODES_LENGTH_MAX + 64 <= 64 * 1024
+);
 
 /// The statements that accompany a key. They travel as bytes and are believed by
 /// whoever receives them only after verification.
@@ -15,10 +23,12 @@ const ROSTER_LENGTH_MAX: usize = 48 * 1024;
 pub enum Presentation {
     /// Nothing: a client before it logs in.
     Anonymous,
-    /// A node of a formed cluster: its roster.
+    /// A node of a formed cluster: its roster, and whom of it nobody is to believe.
     Member {
         /// The encoded roster.
         roster: Vec<u8>,
+        /// The record of the nodes that are believed no more; empty before the first.
+        revoked_nodes: Vec<u8>,
     },
     /// A node that answers a call.
     Candidate {
@@ -46,9 +56,13 @@ impl Presentation {
         writer.u8(VERSION);
         match self {
             Self::Anonymous => writer.u8(0),
-            Self::Member { roster } => {
+            Self::Member {
+                roster,
+                revoked_nodes,
+            } => {
                 writer.u8(1);
                 writer.bytes(roster);
+                writer.bytes(revoked_nodes);
             }
             Self::Candidate {
                 root,
@@ -86,6 +100,7 @@ impl Presentation {
             0 => Self::Anonymous,
             1 => Self::Member {
                 roster: reader.bytes(ROSTER_LENGTH_MAX)?.to_vec(),
+                revoked_nodes: reader.bytes(REVOKED_NODES_LENGTH_MAX)?.to_vec(),
             },
             2 => Self::Candidate {
                 root: read_key(&mut reader)?,
@@ -119,6 +134,7 @@ mod tests {
             Presentation::Anonymous,
             Presentation::Member {
                 roster: vec![1, 2, 3],
+                revoked_nodes: vec![4],
             },
             Presentation::Candidate {
                 root: SigningKey::generate().expect("random").verifying_key(),
@@ -144,7 +160,9 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_or_version_is_refused() {
-        assert!(Presentation::decode(&[1, 9]).is_err());
-        assert!(Presentation::decode(&[2, 0]).is_err());
+        assert!(Presentation::decode(&[2, 9]).is_err());
+        for version in [0, 1, 3] {
+            assert!(Presentation::decode(&[version, 0]).is_err());
+        }
     }
 }

@@ -1,5 +1,6 @@
-//! Taking changes of the realm's users to nodes that run already.
+//! Taking changes of the realm's users and roles to nodes that run already.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,21 +10,27 @@ use sealmoot_rpc::bytes::Bytes;
 use sealmoot_rpc::{Connector, Limits};
 
 use crate::cli::escaped;
+use crate::name::Name;
 use crate::pin::RealmPin;
 use crate::presentation::Presentation;
 use crate::proto::{DirectoryClient, PublishRequest};
 use crate::realm_id::RealmId;
-use crate::users::UserRecord;
 
-/// Most bytes of records in one request.
-pub const PUBLISH_BYTES_MAX: usize = 1024 * 1024;
+/// Most bytes of records in one request: anybody may send one, and a node holds as much
+/// for each of those whom it does not know. The largest record fits.
+pub const PUBLISH_BYTES_MAX: usize = 128 * 1024;
+const _: () = assert!(crate::records::SIGNED_RECORD_LENGTH_MAX <= PUBLISH_BYTES_MAX);
+/// Most users of others that one answer is believed to name.
+const OTHERS_MAX: usize = 4096;
 /// How long one step with a node may take, and how long all of them.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PATIENCE_TOTAL: Duration = Duration::from_millis(2500);
+/// How long a node may take for each of many portions.
+const PATIENCE_PORTION: Duration = Duration::from_secs(10);
 
 /// Encoded records in portions that fit a request each.
 #[must_use]
-pub fn portions(records: impl Iterator<Item = Vec<u8>>) -> Vec<Vec<Bytes>> {
+pub fn portions(records: impl Iterator<Item = Bytes>) -> Vec<Vec<Bytes>> {
     let mut portions: Vec<Vec<Bytes>> = Vec::new();
     let mut size = usize::MAX;
     for record in records {
@@ -33,79 +40,100 @@ pub fn portions(records: impl Iterator<Item = Vec<u8>>) -> Vec<Vec<Bytes>> {
         }
         size += record.len();
         if let Some(portion) = portions.last_mut() {
-            portion.push(Bytes::from(record));
+            portion.push(record);
         }
     }
     portions
 }
 
-/// Hands `records` to the nodes at `addresses`; returns, for each that could not
-/// be told, its address and why.
+/// What came of telling nodes.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// For each node that could not be told all, its address and why.
+    pub failures: Vec<(String, String)>,
+    /// Users of a delegate that some node refused because they belong to somebody else.
+    pub others: BTreeSet<String>,
+}
+
+/// Hands to the node at each address its portions.
 ///
 /// # Errors
 /// When the random source fails.
 pub async fn publish(
     realm: RealmId,
-    addresses: Vec<String>,
-    records: &[UserRecord],
-) -> Result<Vec<(String, String)>, RandomError> {
-    // Records are believed for the root's signature, not for who brings them: a
+    deliveries: Vec<(String, Vec<Vec<Bytes>>)>,
+) -> Result<Told, RandomError> {
+    // Records are believed for their signatures, not for who brings them: a
     // key made up on the spot will do.
     let key = SigningKey::generate()?;
     let pin = Arc::new(RealmPin::new(realm, &Presentation::Anonymous));
     let connector = match Connector::new(&key, pin, Limits::default()) {
         Ok(connector) => Arc::new(connector),
         Err(error) => {
-            let untold = |address| (address, error.to_string());
-            return Ok(addresses.into_iter().map(untold).collect());
+            let untold = |(address, _)| (address, error.to_string());
+            return Ok(Told {
+                failures: deliveries.into_iter().map(untold).collect(),
+                ..Told::default()
+            });
         }
     };
-    let portions = Arc::new(portions(records.iter().map(UserRecord::encode)));
-    let tasks: Vec<_> = addresses
+    let tasks: Vec<_> = deliveries
         .into_iter()
-        .map(|address| {
+        .map(|(address, portions)| {
             let connector = Arc::clone(&connector);
-            let portions = Arc::clone(&portions);
             let called = address.clone();
             let task = tokio::spawn(async move {
+                // The first portion comes with the connection; each further one is
+                // thousands of signatures to the node.
+                let further = u32::try_from(portions.len().saturating_sub(1)).unwrap_or(u32::MAX);
+                let patience = PATIENCE_TOTAL + PATIENCE_PORTION.saturating_mul(further);
                 let told = publish_to(&connector, &called, &portions);
-                tokio::time::timeout(PATIENCE_TOTAL, told)
+                tokio::time::timeout(patience, told)
                     .await
                     .unwrap_or_else(|_| Err("timed out".to_owned()))
             });
             (address, task)
         })
         .collect();
-    let mut failures = Vec::new();
+    let mut told = Told::default();
     for (address, task) in tasks {
-        let outcome = task.await.unwrap_or_else(|error| Err(error.to_string()));
-        if let Err(cause) = outcome {
-            failures.push((address, escaped(&cause)));
+        match task.await.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(others) => told.others.extend(others),
+            Err(cause) => told.failures.push((address, escaped(&cause))),
         }
     }
-    Ok(failures)
+    Ok(told)
 }
 
 async fn publish_to(
     connector: &Connector,
     address: &str,
     portions: &[Vec<Bytes>],
-) -> Result<(), String> {
+) -> Result<Vec<String>, String> {
     let connection = connector
         .connect(address, PATIENCE)
         .await
         .map_err(|error| error.cause())?;
     let directory = DirectoryClient::new(connection);
+    let patience = if portions.len() > 1 {
+        PATIENCE_PORTION
+    } else {
+        PATIENCE
+    };
+    let mut others = Vec::new();
     for portion in portions {
         let request = PublishRequest {
             records: portion.clone(),
         };
-        directory
-            .publish(request, PATIENCE)
+        let reply = directory
+            .publish(request, patience)
             .await
             .map_err(|status| status.message().to_owned())?;
+        // Names only: a node could say anything, and this is printed.
+        let names = reply.others.into_iter().take(OTHERS_MAX);
+        others.extend(names.filter(|name| name.parse::<Name>().is_ok()));
     }
-    Ok(())
+    Ok(others)
 }
 
 #[cfg(test)]
@@ -114,7 +142,7 @@ mod tests {
 
     #[test]
     fn portions_hold_everything_and_none_is_too_large() {
-        let records = (0..10).map(|index| vec![index; PUBLISH_BYTES_MAX / 4 + 1]);
+        let records = (0..10).map(|index| Bytes::from(vec![index; PUBLISH_BYTES_MAX / 4 + 1]));
         let portions = portions(records);
         assert_eq!(
             portions.iter().map(Vec::len).collect::<Vec<_>>(),

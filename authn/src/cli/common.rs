@@ -33,7 +33,7 @@ pub struct CommonArgs {
     /// How long to try before giving up
     #[arg(long, value_parser = parse_duration, default_value = "10s", global = true, help_heading = GLOBAL)]
     pub timeout: Duration,
-    /// Say nothing but results and errors
+    /// Say nothing but results (on standard output, the line with ✓ too) and errors
     #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
     /// Say more about what is done

@@ -6,8 +6,10 @@ use sealmoot_crypto::password::PasswordError;
 use serde_json::{Value, json};
 
 use super::terminal::escaped;
+use crate::audit::local::LocalAuditError;
 use crate::files::FileError;
-use crate::realm::RealmError;
+use crate::policy::NamedRolesError;
+use crate::realm::{BackupError, RealmError};
 
 /// The codes that scripts can rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub enum Code {
     NotFound,
     /// Nobody could be authenticated.
     Unauthenticated,
+    /// Logins were tried too often.
+    Throttled,
     /// The cluster belongs to another realm than the pinned one.
     WrongRealm,
     /// The invite is forged or malformed.
@@ -61,7 +65,7 @@ pub enum Code {
 }
 
 impl Code {
-    const ALL: [(Self, &'static str, u8, &'static str); 23] = [
+    const ALL: [(Self, &'static str, u8, &'static str); 24] = [
         (
             Self::Internal,
             "internal",
@@ -90,7 +94,13 @@ impl Code {
             Self::Unauthenticated,
             "unauthenticated",
             4,
-            "Wrong password, unknown or disabled user, or a session that ended. Log in again: kv login USER@HOST:PORT. Which of these it was is not said, on purpose.",
+            "Wrong password, unknown or disabled user, or a session that ended. Log in again: kv login USER@HOST:PORT. Which of these it was is not said, on purpose. Only where the password was right and the code of a second factor was not is that said: a code counts once, and for a minute; a recovery code stands in for it.",
+        ),
+        (
+            Self::Throttled,
+            "throttled",
+            4,
+            "Logins were tried too often, from this address or at this account, so the password was not looked at; the message says how long to wait. From where you have logged in before, others' attempts do not count against you. An administrator ends the waiting for an account with: authctl user unlock USER.",
         ),
         (
             Self::WrongRealm,
@@ -120,7 +130,7 @@ impl Code {
             Self::PermissionDenied,
             "permission_denied",
             5,
-            "No rule allows it. `authctl check USER ACTION KEY` shows the rule that decides.",
+            "No rule allows it. Ask an administrator of the realm: `authctl check USER ACTION KEY` shows there which rule decides, `authctl user role USER --add 'PREFIX:RIGHTS'` gives the right.",
         ),
         (
             Self::Unreachable,
@@ -144,7 +154,7 @@ impl Code {
             Self::Conflict,
             "conflict",
             8,
-            "The key is not at the expected revision or value; nothing was changed. Read it again and decide.",
+            "What is there is not what the command expects: a key is at another revision or value, a role is still held. Nothing was changed. Look again and decide.",
         ),
         (
             Self::Exists,
@@ -192,7 +202,7 @@ impl Code {
             Self::OutcomeUnknown,
             "outcome_unknown",
             11,
-            "The write was sent and no quorum confirmed it in time: it may have happened, once, or may still happen. Read the key before you decide.",
+            "It may have happened: the write was sent and no quorum confirmed it in time, so that it may have happened, once, or may still happen; or the disk did not confirm a file that was changed. Read it before you decide.",
         ),
         (Self::Interrupted, "interrupted", 130, "It was interrupted."),
     ];
@@ -217,6 +227,11 @@ impl Code {
     #[must_use]
     pub fn explanation(self) -> &'static str {
         self.row().3
+    }
+
+    /// All codes, in the order of their exit status.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().map(|(code, _, _, _)| *code)
     }
 
     /// The code with this name.
@@ -332,21 +347,44 @@ impl Failure {
     /// The failure as text for people, without the last line end.
     #[must_use]
     pub fn to_text(&self, program: &str) -> String {
-        let mut text = format!(
-            "{program}: error[{}]: {}",
-            self.code,
-            escaped(&self.message)
-        );
-        if !self.nodes.is_empty() {
-            let nodes: Vec<String> = self.nodes.iter().map(NodeOutcome::describe).collect();
+        let message = escaped(&self.message);
+        // Who stopped it knows that nothing went wrong.
+        let mut text = match self.code {
+            Code::Interrupted => format!("{program}: {message}"),
+            code => format!("{program}: error[{code}]: {message}"),
+        };
+        let nodes = self.describe_nodes();
+        if !nodes.is_empty() {
             text.push_str("\n  ");
-            text.push_str(&nodes.join(" | "));
+            text.push_str(&nodes);
         }
         if !self.hint.is_empty() {
             text.push_str("\n  help: ");
             text.push_str(&escaped(&self.hint));
         }
         text
+    }
+}
+
+impl Failure {
+    /// The outcomes in one line. What the message says already is not said again, and
+    /// what all nodes refused alike is said once.
+    fn describe_nodes(&self) -> String {
+        match &self.nodes[..] {
+            [node] if !node.cause.is_empty() && self.message.contains(&node.cause) => String::new(),
+            [first, rest @ ..]
+                if !rest.is_empty()
+                    && self.code == Code::Unauthenticated
+                    && rest.iter().all(|node| node.cause == first.cause) =>
+            {
+                let names: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+                escaped(&format!("{}: {}", names.join(", "), first.cause))
+            }
+            nodes => {
+                let nodes: Vec<String> = nodes.iter().map(NodeOutcome::describe).collect();
+                nodes.join(" | ")
+            }
+        }
     }
 }
 
@@ -359,14 +397,51 @@ impl From<RealmError> for Failure {
                 Code::Integrity
             }
             RealmError::File(FileError::Exists(_)) => Code::Exists,
-            RealmError::File(_) => Code::Config,
+            RealmError::Audit(LocalAuditError::Damaged { .. }) => Code::Integrity,
+            RealmError::Audit(LocalAuditError::Full(_)) => Code::WrongState,
+            RealmError::File(FileError::Unconfirmed { .. }) => Code::OutcomeUnknown,
+            RealmError::File(_) | RealmError::Audit(_) => Code::Config,
             RealmError::WrongPassphrase => Code::Unauthenticated,
-            RealmError::UserExists(_) => Code::Exists,
+            RealmError::UserExists(_) | RealmError::UsersExist(_) => Code::Exists,
             RealmError::NoSuchUser(_) => Code::NotFound,
+            RealmError::Roles(error) => match error {
+                NamedRolesError::Exists(_) => Code::Exists,
+                NamedRolesError::NoSuchRole(_) | NamedRolesError::NoSuchGrant { .. } => {
+                    Code::NotFound
+                }
+                NamedRolesError::Reserved
+                | NamedRolesError::TooManyRoles
+                | NamedRolesError::TooManyGrants
+                | NamedRolesError::TooLarge => Code::Usage,
+            },
+            RealmError::RoleHeld { .. } | RealmError::TooManyRevoked(_) => Code::Conflict,
+            RealmError::NotTheRoot(_) | RealmError::Delegation(_) | RealmError::OthersUser(_) => {
+                Code::PermissionDenied
+            }
+            RealmError::DelegateExists(_) => Code::Exists,
+            RealmError::NoSuchDelegate(_) => Code::NotFound,
+            RealmError::TooManyRevocations | RealmError::TooManyNodes(_) => Code::WrongState,
             RealmError::BadCall(_)
+            | RealmError::TooLarge
             | RealmError::TooManyRoles
+            | RealmError::TooManyUsers(_)
+            | RealmError::TooLongForInvite { .. }
             | RealmError::Password(PasswordError::TooLong) => Code::Usage,
-            RealmError::Password(_) | RealmError::Seal(_) | RealmError::Random(_) => Code::Internal,
+            RealmError::Password(_)
+            | RealmError::Registration(_)
+            | RealmError::Seal(_)
+            | RealmError::SealRecord(_)
+            | RealmError::Random(_) => Code::Internal,
+        };
+        Self::new(code, error)
+    }
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
+        let code = match &error {
+            BackupError::WrongPassphrase => Code::Unauthenticated,
+            BackupError::Malformed(_) | BackupError::Damaged(_) => Code::Integrity,
         };
         Self::new(code, error)
     }
@@ -410,6 +485,36 @@ mod tests {
              n1 ok | n2 connection refused\n  help: start one of them"
         );
         assert_eq!(failure.to_json()["error"]["exit"], 7);
+    }
+
+    #[test]
+    fn nothing_is_said_twice() {
+        let node = |name: &str, cause: &str| NodeOutcome {
+            name: name.to_owned(),
+            address: "a".to_owned(),
+            outcome: "unreachable".to_owned(),
+            cause: cause.to_owned(),
+        };
+        let one = Failure::new(Code::Unreachable, "a: connection refused")
+            .nodes(vec![node("a", "connection refused")]);
+        assert_eq!(
+            one.to_text("kv"),
+            "kv: error[unreachable]: a: connection refused"
+        );
+        let three = ["n1", "n2", "n3"].map(|name| node(name, "the session does not hold"));
+        let refused = Failure::new(Code::Unauthenticated, "the session ended").nodes(three.into());
+        assert_eq!(
+            refused.to_text("kv"),
+            "kv: error[unauthenticated]: the session ended\n  \
+             n1, n2, n3: the session does not hold"
+        );
+        assert_eq!(refused.to_json()["error"]["nodes"][2]["name"], "n3");
+    }
+
+    #[test]
+    fn who_stops_a_program_is_told_of_no_error() {
+        let stopped = Failure::new(Code::Interrupted, "interrupted; stopped cleanly");
+        assert_eq!(stopped.to_text("kvd"), "kvd: interrupted; stopped cleanly");
     }
 
     #[test]

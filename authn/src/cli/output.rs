@@ -1,7 +1,7 @@
 //! Results on standard output, everything else on standard error.
 
 use std::cell::RefCell;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde_json::{Map, Value, json};
 
@@ -93,6 +93,13 @@ impl Output {
     pub fn notice(&self, text: impl AsRef<str>) {
         if !self.quiet {
             let _ = writeln!(io::stderr(), "{}", escaped(text.as_ref()));
+        }
+    }
+
+    /// What to do next, for a person at a terminal; scripts know.
+    pub fn hint(&self, text: impl AsRef<str>) {
+        if !self.quiet && !self.format.is_json() && io::stderr().is_terminal() {
+            let _ = writeln!(io::stderr(), "  next: {}", escaped(text.as_ref()));
         }
     }
 

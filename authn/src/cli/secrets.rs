@@ -1,6 +1,7 @@
 //! Where secrets come from: a prompt, a file, a descriptor, standard input; never
 //! an argument or the environment.
 
+use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -11,11 +12,16 @@ use sealmoot_crypto::secret::SecretBytes;
 use zeroize::Zeroizing;
 
 use super::failure::{Code, Failure};
-use super::terminal::is_terminal;
+use super::terminal::{escaped, is_terminal};
 use crate::files::{self, FileError};
+use crate::realm::Realm;
 
 /// Longest secret taken from outside, in bytes.
 const SECRET_LENGTH_MAX: usize = 1024;
+/// How often two answers that have to be the same may differ.
+const MISMATCHES_MAX: usize = 3;
+/// A secret that guards a realm shall score at least this much of 4.
+const STRENGTH_WANTED: u8 = 3;
 /// Words of a generated secret: 77 bits.
 const GENERATED_WORDS: usize = 6;
 
@@ -59,6 +65,39 @@ pub struct PassphraseArgs {
     pub passphrase_stdin: bool,
 }
 
+/// The passphrase that something gets instead of the realm's own.
+#[derive(Debug, Clone, Default, Args)]
+pub struct NewPassphraseArgs {
+    /// Ask for a new passphrase
+    #[arg(long, conflicts_with_all = ["new_passphrase_file", "new_passphrase_fd", "new_passphrase_stdin"])]
+    pub new_passphrase: bool,
+    /// Read the new passphrase from this file
+    #[arg(long, value_name = "FILE")]
+    pub new_passphrase_file: Option<PathBuf>,
+    /// Read the new passphrase from this file descriptor
+    #[arg(long, value_name = "FD")]
+    pub new_passphrase_fd: Option<u32>,
+    /// Read the new passphrase from standard input
+    #[arg(long)]
+    pub new_passphrase_stdin: bool,
+}
+
+impl NewPassphraseArgs {
+    /// The secret, if a new one is wanted at all.
+    #[must_use]
+    pub fn wanted(&self) -> Option<SecretArgs> {
+        let secret = SecretArgs {
+            what: "New passphrase",
+            flag: "new-passphrase",
+            file: self.new_passphrase_file.clone(),
+            descriptor: self.new_passphrase_fd,
+            stdin: self.new_passphrase_stdin,
+            generated: false,
+        };
+        (self.new_passphrase || secret.is_given()).then_some(secret)
+    }
+}
+
 /// A user's password.
 #[derive(Debug, Clone, Default, Args)]
 pub struct PasswordArgs {
@@ -76,6 +115,20 @@ pub struct PasswordArgs {
     /// Read the password from standard input
     #[arg(long)]
     pub password_stdin: bool,
+}
+
+/// A code of a second factor.
+#[derive(Debug, Clone, Default, Args)]
+pub struct CodeArgs {
+    /// Read the code of the second factor, if one is asked for, from this file
+    #[arg(long, value_name = "FILE")]
+    pub code_file: Option<PathBuf>,
+    /// Read the code of the second factor from this file descriptor
+    #[arg(long, value_name = "FD")]
+    pub code_fd: Option<u32>,
+    /// Read the code of the second factor from standard input
+    #[arg(long)]
+    pub code_stdin: bool,
 }
 
 /// One secret and its possible sources, whatever it is called.
@@ -115,6 +168,19 @@ impl From<&PasswordArgs> for SecretArgs {
     }
 }
 
+impl From<&CodeArgs> for SecretArgs {
+    fn from(args: &CodeArgs) -> Self {
+        Self {
+            what: "Code",
+            flag: "code",
+            file: args.code_file.clone(),
+            descriptor: args.code_fd,
+            stdin: args.code_stdin,
+            generated: false,
+        }
+    }
+}
+
 impl SecretArgs {
     /// The same, made up on the spot if `generate`.
     #[must_use]
@@ -144,6 +210,8 @@ impl SecretArgs {
         if self.stdin || self.descriptor == Some(0) {
             input.take(match self.flag {
                 "password" => "the password",
+                "new-passphrase" => "the new passphrase",
+                "code" => "the code",
                 _ => "the passphrase",
             })?;
         }
@@ -154,6 +222,14 @@ impl SecretArgs {
     #[must_use]
     pub fn is_given(&self) -> bool {
         self.file.is_some() || self.descriptor.is_some() || self.stdin || self.generated
+    }
+
+    /// Whether a source is named on the command line, and not by the environment only.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.descriptor.is_some()
+            || self.stdin
+            || (self.file.is_some() && !self.file_is_from_environment())
     }
 
     /// Checks that the secret can be had: a source is named, or somebody can be
@@ -193,6 +269,40 @@ impl SecretArgs {
         self.refuse_empty(secret)
     }
 
+    /// The same; whoever is asked is told before what the secret is for. It stands on a
+    /// line of its own: scripts wait for the prompt as it is.
+    ///
+    /// # Errors
+    /// As [`SecretArgs::obtain`].
+    pub fn obtain_for(&self, what: &str, no_input: bool) -> Result<SecretBytes, Failure> {
+        self.say_what_for(what, no_input);
+        self.obtain(no_input)
+    }
+
+    /// The passphrase of a realm.
+    ///
+    /// # Errors
+    /// As [`SecretArgs::obtain`].
+    pub fn obtain_for_realm(&self, realm: &Realm, no_input: bool) -> Result<SecretBytes, Failure> {
+        self.obtain_for(&format!("realm {}", realm.name()), no_input)
+    }
+
+    fn say_what_for(&self, what: &str, no_input: bool) {
+        if !self.is_given() && !no_input && is_terminal() {
+            eprintln!("({})", escaped(what));
+        }
+    }
+
+    /// What is to be said of a secret that was not typed, and so not judged at a
+    /// prompt, if it is easily guessed.
+    #[must_use]
+    pub fn weakness(&self, secret: &SecretBytes) -> Option<String> {
+        let judged = !self.is_given() || self.generated;
+        let strength = strength_of(secret);
+        (!judged && strength.score < STRENGTH_WANTED)
+            .then(|| format!("the {} is easily guessed: {strength}", self.flag))
+    }
+
     /// A new secret: from its named source, or typed twice at a prompt.
     ///
     /// # Errors
@@ -201,9 +311,19 @@ impl SecretArgs {
         if self.is_given() {
             return self.refuse_empty(self.read_source()?);
         }
-        let first = self.prompt(no_input, &format!("{}: ", self.what))?;
-        let first = self.refuse_empty(first)?;
-        self.confirm(no_input, first)
+        self.asked_twice(no_input, || {
+            let first = self.prompt(no_input, &format!("{}: ", self.what))?;
+            self.refuse_empty(first)
+        })
+    }
+
+    /// The same; whoever is asked is told before what the secret is for.
+    ///
+    /// # Errors
+    /// As [`SecretArgs::obtain_new`].
+    pub fn obtain_new_for(&self, what: &str, no_input: bool) -> Result<SecretBytes, Failure> {
+        self.say_what_for(what, no_input);
+        self.obtain_new(no_input)
     }
 
     /// A new passphrase: from its named source, or from a prompt at which an
@@ -218,15 +338,19 @@ impl SecretArgs {
         let question = format!("{} (empty = generate): ", self.what);
         let first = self.prompt(no_input, &question)?;
         if !first.is_empty() {
-            return self.confirm(no_input, first);
+            let mut first = Some(first);
+            return self.asked_twice(no_input, || match first.take() {
+                Some(first) => Ok(first),
+                None => {
+                    let again = self.prompt(no_input, &format!("{}: ", self.what))?;
+                    self.refuse_empty(again)
+                }
+            });
         }
         let generated = generate()?;
         let text = String::from_utf8_lossy(generated.expose());
         eprint!("Generated \"{text}\" (shown once). Type the last word: ");
-        let mut typed = String::new();
-        io::stdin()
-            .read_line(&mut typed)
-            .map_err(|error| Failure::internal(format!("the terminal: {error}")))?;
+        let typed = read_answer()?;
         if !ends_with_word(&text, typed.trim()) {
             return Err(Failure::usage(
                 "that is not the last word; nothing was made",
@@ -236,13 +360,25 @@ impl SecretArgs {
         Ok(generated)
     }
 
-    fn confirm(&self, no_input: bool, first: SecretBytes) -> Result<SecretBytes, Failure> {
-        let question = format!("{}     Again: ", strength_of(&first));
-        let second = self.prompt(no_input, &question)?;
-        if first.expose() != second.expose() {
-            return Err(Failure::usage("the two differ; nothing was changed"));
+    /// What `ask` yields, typed once more; who mistypes is asked again.
+    fn asked_twice(
+        &self,
+        no_input: bool,
+        mut ask: impl FnMut() -> Result<SecretBytes, Failure>,
+    ) -> Result<SecretBytes, Failure> {
+        for mismatches in 1.. {
+            let first = ask()?;
+            let question = format!("{}     Again: ", strength_of(&first));
+            let second = self.prompt(no_input, &question)?;
+            if first.expose() == second.expose() {
+                return Ok(first);
+            }
+            if mismatches == MISMATCHES_MAX {
+                break;
+            }
+            eprintln!("The two differ; once more.");
         }
-        Ok(first)
+        Err(Failure::usage("the two differ; nothing was changed"))
     }
 
     fn refuse_empty(&self, secret: SecretBytes) -> Result<SecretBytes, Failure> {
@@ -288,21 +424,71 @@ impl SecretArgs {
     fn prompt(&self, no_input: bool, question: &str) -> Result<SecretBytes, Failure> {
         self.check_obtainable(no_input)?;
         let typed = rpassword::prompt_password_with_config(question, prompt_config())
-            .map_err(|error| Failure::internal(format!("the terminal: {error}")))?;
+            .map_err(|error| terminal_failure(&error))?;
         without_line_end(SecretBytes::new(typed.into_bytes()), self.flag)
     }
 }
 
+/// A code, or nothing, typed at the terminal.
+///
+/// # Errors
+/// When the terminal fails, or far too much was typed.
+pub fn prompt_code(question: &str) -> Result<SecretBytes, Failure> {
+    SecretArgs::from(&CodeArgs::default()).prompt(false, question)
+}
+
+/// A line that somebody typed at the terminal.
+///
+/// # Errors
+/// A usage failure when the input ended without one (Ctrl-D).
+pub fn read_answer() -> Result<String, Failure> {
+    let mut typed = String::new();
+    match io::stdin().read_line(&mut typed) {
+        Ok(0) => {
+            eprintln!();
+            Err(no_answer())
+        }
+        Ok(_) => Ok(typed),
+        Err(error) => Err(terminal_failure(&error)),
+    }
+}
+
+/// Why nobody answered: the end of the input is an answer too, and no fault.
+fn terminal_failure(error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return no_answer();
+    }
+    Failure::internal(format!("the terminal: {error}"))
+}
+
+fn no_answer() -> Failure {
+    Failure::usage("no answer was given; nothing was changed")
+}
+
 /// How guessable a typed secret is, and what to do about it when it is. It is told,
 /// not enforced: who types it may know better than a dictionary.
-fn strength_of(secret: &SecretBytes) -> String {
+struct Strength {
+    score: u8,
+    warning: Option<String>,
+}
+
+impl fmt::Display for Strength {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "strength {}/4", self.score)?;
+        match &self.warning {
+            Some(warning) => write!(formatter, " ({warning})"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn strength_of(secret: &SecretBytes) -> Strength {
     let text = Zeroizing::new(String::from_utf8_lossy(secret.expose()).into_owned());
     let strength = strength::estimate(&text, &[]);
-    let mut told = format!("strength {}/4", strength.score);
-    if let Some(warning) = strength.warning {
-        told.push_str(&format!(" ({warning})"));
+    Strength {
+        score: strength.score,
+        warning: strength.warning.map(|warning| warning.to_string()),
     }
-    told
 }
 
 /// A generated secret of six words.
@@ -350,6 +536,12 @@ fn without_line_end(bytes: SecretBytes, flag: &str) -> Result<SecretBytes, Failu
     if secret.len() > SECRET_LENGTH_MAX {
         return Err(too_long(flag));
     }
+    // Another line is not part of a secret either, and whoever wrote it may have meant
+    // any of them.
+    if secret.contains(&b'\n') {
+        return Err(Failure::usage(format!("the {flag} has more than one line"))
+            .hint(format!("leave one line: the {flag} and nothing else")));
+    }
     Ok(SecretBytes::new(secret.to_vec()))
 }
 
@@ -383,6 +575,7 @@ impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
         let code = match error {
             FileError::Exists(_) => Code::Exists,
+            FileError::Unconfirmed { .. } => Code::OutcomeUnknown,
             FileError::Missing(_)
             | FileError::LooseMode { .. }
             | FileError::TooLong { .. }
@@ -408,8 +601,43 @@ mod tests {
         assert_eq!(stripped(b"pw"), b"pw");
         assert_eq!(stripped(b"pw\n"), b"pw");
         assert_eq!(stripped(b"pw\r\n"), b"pw");
-        assert_eq!(stripped(b"pw\n\n"), b"pw\n");
         assert_eq!(stripped(b" pw "), b" pw ");
+    }
+
+    #[test]
+    fn a_secret_of_two_lines_is_refused() {
+        for two in [&b"pw\nother"[..], b"pw\n\n", b"\npw", b"pw\r\nother\r\n"] {
+            let secret = SecretBytes::new(two.to_vec());
+            let refused = without_line_end(secret, "password").map(drop);
+            let refused = refused.expect_err("two lines");
+            assert_eq!(refused.code, Code::Usage);
+            assert!(refused.message.contains("more than one line"));
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_input_is_no_fault_of_the_program() {
+        let ended = terminal_failure(&io::ErrorKind::UnexpectedEof.into());
+        assert_eq!(ended.code, Code::Usage);
+        assert!(ended.message.contains("no answer was given"));
+        let broken = terminal_failure(&io::ErrorKind::PermissionDenied.into());
+        assert_eq!(broken.code, Code::Internal);
+    }
+
+    #[test]
+    fn a_weak_secret_that_nobody_typed_is_told() {
+        let given = SecretArgs::from(&PassphraseArgs {
+            passphrase_fd: Some(3),
+            ..PassphraseArgs::default()
+        });
+        let weak = SecretBytes::new(b"letmein".to_vec());
+        let told = given.weakness(&weak).expect("weak");
+        assert!(told.contains("strength 0/4"), "{told}");
+        let strong = SecretBytes::new(b"hip roast boring snake mention".to_vec());
+        assert_eq!(given.weakness(&strong), None);
+        // A person was shown the strength at the prompt.
+        let typed = SecretArgs::from(&PassphraseArgs::default());
+        assert_eq!(typed.weakness(&weak), None);
     }
 
     #[test]

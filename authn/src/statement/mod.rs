@@ -19,7 +19,16 @@
 //! it a [`Verified`] one, and only that yields its content.
 
 mod call;
+mod delegation;
+mod ended_session;
+mod enrolled_key;
+mod revocations;
+mod revoked_nodes;
+mod revoked_sessions;
+mod roles;
 mod session;
+mod unlock;
+mod unsigned;
 mod user;
 
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
@@ -28,7 +37,22 @@ use sealmoot_crypto::signature::{Signature, SigningKey, VerifyingKey};
 use crate::realm_id::RealmId;
 
 pub use call::{Call, CallMember, Enrolment, NODES_MAX, check_address};
+pub use delegation::{
+    DELEGATION_GRANTS_BYTES_MAX, DELEGATION_GRANTS_MAX, DELEGATION_LENGTH_MAX, Delegation, Powers,
+};
+pub use ended_session::EndedSession;
+pub use enrolled_key::{
+    CredentialId, EnrolledKey, KEYS_BYTES_MAX, KEYS_MAX, KeyUse, LABEL_LENGTH_MAX, Label,
+    MalformedCredentialId, MalformedLabel,
+};
+pub(crate) use enrolled_key::{clashes, encoded_length};
+pub use revocations::{REASON_LENGTH_MAX, REVOCATIONS_MAX, Revocation, Revocations, is_reason};
+pub use revoked_nodes::{REVOKED_NODES_MAX, RevokedNode, RevokedNodes, TooManyNodes};
+pub use revoked_sessions::{REVOKED_KEYS_MAX, REVOKED_USERS_MAX, RevokedSessions, TooManyRevoked};
+pub use roles::Roles;
 pub use session::{Receipt, Session};
+pub use unlock::Unlock;
+pub use unsigned::Unsigned;
 pub use user::{Credential, ROLES_MAX, User};
 
 /// Longest body of a statement in bytes.
@@ -172,29 +196,21 @@ impl<B: Body> Verified<B> {
     /// Issues a statement.
     #[must_use]
     pub fn issue(realm: &RealmId, issuer: &SigningKey, issued_ms: u64, body: B) -> Self {
-        let mut inner = Writer::new();
-        body.encode(&mut inner);
-        let mut writer = Writer::new();
-        writer.u8(B::KIND);
-        writer.u8(B::VERSION);
-        writer.fixed(realm.as_bytes());
-        writer.fixed(&issuer.verifying_key().to_bytes());
-        writer.u64(issued_ms);
-        writer.bytes(&inner.finish());
-        let mut bytes = writer.finish();
-        let signature = issuer.sign(B::DOMAIN, &bytes);
-        bytes.extend_from_slice(&signature.to_bytes());
-        Self {
-            bytes,
-            issued_ms,
-            body,
-        }
+        let unsigned = Unsigned::new(realm, &issuer.verifying_key(), issued_ms, body);
+        let signature = issuer.sign(B::DOMAIN, unsigned.bytes());
+        unsigned.danger_attach(&signature)
     }
 
     /// What the statement says.
     #[must_use]
     pub fn body(&self) -> &B {
         &self.body
+    }
+
+    /// What the statement says, for good.
+    #[must_use]
+    pub fn into_body(self) -> B {
+        self.body
     }
 
     /// When it was issued, in milliseconds since 1970 by the issuer's clock.
@@ -241,6 +257,7 @@ mod tests {
                 user: "alice".parse().expect("a name"),
                 session_key: key().verifying_key(),
                 expires_ms: 2,
+                idle_ms: 0,
             },
         )
     }

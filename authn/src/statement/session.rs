@@ -1,5 +1,5 @@
-//! Sessions: a user's key says that a session key speaks for the user, and a
-//! node says that the user proved a password. It takes both.
+//! Sessions: a key of the user says that a session key speaks for the user, and a
+//! node says that the user proved a password or that key. It takes both.
 
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
 use sealmoot_crypto::signature::VerifyingKey;
@@ -7,7 +7,7 @@ use sealmoot_crypto::signature::VerifyingKey;
 use super::{Body, read_key, read_name};
 use crate::name::Name;
 
-/// Kind *session*, issued by the user's key.
+/// Kind *session*, issued by the user's own key or by one that is enrolled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     /// For whom the session key speaks.
@@ -16,16 +16,21 @@ pub struct Session {
     pub session_key: VerifyingKey,
     /// Until when, in milliseconds since 1970.
     pub expires_ms: u64,
+    /// How long it may go unused before that, in milliseconds; 0 without end.
+    pub idle_ms: u64,
 }
 
 impl Body for Session {
     const KIND: u8 = 5;
     const DOMAIN: &'static str = "statement/session";
+    // Version 1 had no idle limit.
+    const VERSION: u8 = 2;
 
     fn encode(&self, writer: &mut Writer) {
         writer.text(self.user.as_str());
         writer.fixed(&self.session_key.to_bytes());
         writer.u64(self.expires_ms);
+        writer.u64(self.idle_ms);
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, EncodingError> {
@@ -33,19 +38,22 @@ impl Body for Session {
             user: read_name(reader)?,
             session_key: read_key(reader)?,
             expires_ms: reader.u64()?,
+            idle_ms: reader.u64()?,
         })
     }
 }
 
-/// Kind *receipt*, issued by a node: the holder of this session key proved the
-/// password of this user, whose key was this.
+/// Kind *receipt*, issued by a node: the holder of this session key proved this
+/// user's password, which opens this key, or proved this enrolled key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// Whose password was proved.
+    /// Who was proved to be there.
     pub user: Name,
-    /// The user's key at that time: a changed password voids the receipt.
+    /// The user's own key at that time, or the enrolled key that was proved: a
+    /// changed password or a revoked key voids the receipt, and a receipt for one key
+    /// makes no session of another.
     pub user_key: VerifyingKey,
-    /// The key of the channel in which it was proved.
+    /// The key of the channel in which that was.
     pub session_key: VerifyingKey,
     /// Until when the receipt counts, in milliseconds since 1970.
     pub expires_ms: u64,

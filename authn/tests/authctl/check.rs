@@ -13,9 +13,9 @@ fn what_is_allowed_names_the_rule() {
     for (question, rule) in [
         ("ci read app/x", "grant app/*:rw"),
         ("ci write app/x/y", "grant app/*:rw"),
-        ("alice delete anything", "role admin (*:rwdla)"),
-        ("alice list app/", "role admin (*:rwdla)"),
-        ("alice admin app/x", "role admin (*:rwdla)"),
+        ("alice delete anything", "role admin: *:rwdla"),
+        ("alice list app/", "role admin: *:rwdla"),
+        ("alice admin app/x", "role admin: *:rwdla"),
     ] {
         let data = home.run(&format!("check {question} -o json")).data("check");
         assert_eq!(data, json!({"allowed": true, "rule": rule}), "{question}");

@@ -94,7 +94,7 @@ impl Home {
             for user in ["alice --role admin", "ci --role app/*:rw", "gone"] {
                 home.run(&format!("user add {user} {add}")).succeeded();
             }
-            home.run("user delete gone --passphrase-file pp")
+            home.run("user delete gone --passphrase-file pp --yes")
                 .succeeded();
             home
         });

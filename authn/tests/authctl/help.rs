@@ -48,8 +48,79 @@ fn help_lists_commands_and_explains_them() {
     assert_eq!(help.stderr, "");
     let about_add = home.run("help user add");
     assert!(about_add.succeeded().stdout.contains("--password-stdin"));
-    for unknown in ["help nonsense", "help NOT_FOUND", "help user nonsense"] {
+    for unknown in [
+        "help nonsense",
+        "help error[nonsense]",
+        "help user nonsense",
+    ] {
         home.run(unknown).refused(2, "usage");
+    }
+}
+
+#[test]
+fn a_code_is_explained_as_it_was_copied() {
+    let home = Home::empty();
+    let expected = home.run("help not_found");
+    for copied in [
+        "help error[not_found]",
+        "help NOT_FOUND",
+        "help Error[Not_Found]",
+    ] {
+        assert_eq!(home.run(copied).succeeded().stdout, expected.stdout);
+    }
+    let codes = home.run("help codes");
+    for code in ["usage ", "not_found ", "interrupted "] {
+        let listed = codes.succeeded().stdout.lines();
+        assert_eq!(listed.filter(|line| line.starts_with(code)).count(), 1);
+    }
+    let data = home.run("help codes -o json").data("codes");
+    assert_eq!(data[0]["code"], "internal");
+    assert_eq!(data[0]["exit"], 1);
+}
+
+#[test]
+fn rights_are_spelled_out_wherever_a_grant_is_taken() {
+    let home = Home::empty();
+    for command in [
+        "user add",
+        "user role",
+        "role add",
+        "role grant",
+        "cred issue",
+        "import",
+    ] {
+        for help in [format!("help {command}"), format!("{command} --help")] {
+            let told = home.run(&help);
+            let words: Vec<&str> = told.succeeded().stdout.split_whitespace().collect();
+            let words = words.join(" ");
+            for right in ["r read", "w write", "d delete", "l list", "a administer"] {
+                assert!(words.contains(right), "{help} does not say {right}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_first_steps_lead_to_the_first_value() {
+    let home = Home::empty();
+    let help = home.run("help").succeeded().stdout.clone();
+    let steps = help.split("First steps:").nth(1).expect("first steps");
+    let mut at = 0;
+    for step in [
+        "authctl realm init",
+        "authctl user add",
+        "authctl node invite",
+        "kvd join",
+        "kv login",
+        "kv put",
+    ] {
+        at += steps[at..]
+            .find(step)
+            .unwrap_or_else(|| panic!("{step} is not next"));
+    }
+    for command in ["user add", "node invite"] {
+        let long = home.run(&format!("help {command}"));
+        assert!(long.succeeded().stdout.contains("Examples:"), "{command}");
     }
 }
 
@@ -121,4 +192,78 @@ fn the_environment_chooses_the_form_and_a_flag_beats_it() {
     let text = with_variable("realm show -o table");
     assert!(text.succeeded().stdout.starts_with("realm"));
     assert!(with_variable("nonsense").stderr.starts_with('{'));
+}
+
+#[test]
+fn a_shell_understands_its_completions() {
+    let home = Home::empty();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = home.run(&format!("completions {shell} -o json"));
+        for command in ["passwd", "passphrase-file", "linearizable"] {
+            // The last is of another program.
+            let named = script.succeeded().stdout.contains(command);
+            assert_eq!(named, command != "linearizable", "{shell}: {command}");
+        }
+        let found = |path: &str| std::path::Path::new(path).exists();
+        let program = format!("/usr/bin/{shell}");
+        if shell == "powershell" || !(found(&program) || found(&format!("/bin/{shell}"))) {
+            eprintln!("SKIPPED a_shell_understands_its_completions: {shell} is not here");
+            continue;
+        }
+        home.secret("script", &script.stdout);
+        let read = std::process::Command::new(shell)
+            .arg(if shell == "elvish" {
+                "-compileonly"
+            } else {
+                "-n"
+            })
+            .arg(home.path("script"))
+            .status();
+        assert!(read.expect("it runs").success(), "{shell}");
+    }
+    home.run("completions ksh").refused(2, "usage");
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let home = Home::empty();
+    let data = home.run("man pages/man1 -o json").data("man");
+    assert_eq!(data["directory"], "pages/man1");
+    let page = |name: &str| std::fs::read_to_string(home.path("pages/man1").join(name));
+    for name in [
+        "authctl.1",
+        "authctl-user-add.1",
+        "authctl-realm-init.1",
+        "authctl-man.1",
+    ] {
+        assert!(page(name).expect(name).contains(".SH NAME"), "{name}");
+    }
+    assert!(
+        page("authctl-user-add.1")
+            .expect("a page")
+            .contains("password\\-file")
+    );
+    let files = data["files"].as_array().expect("a list");
+    assert_eq!(
+        std::fs::read_dir(home.path("pages/man1"))
+            .expect("it")
+            .count(),
+        files.len()
+    );
+}
+
+#[test]
+fn manual_pages_overwrite_nothing_unasked() {
+    let home = Home::empty();
+    std::fs::create_dir(home.path("man1")).expect("a directory");
+    home.secret("man1/authctl-user-add.1", "mine");
+    home.run("man man1")
+        .refused(8, "exists")
+        .saying("authctl-user-add.1");
+    // Nothing at all was written.
+    assert_eq!(std::fs::read_dir(home.path("man1")).expect("it").count(), 1);
+    home.run("man man1 --force").succeeded();
+    let page = std::fs::read_to_string(home.path("man1/authctl-user-add.1"));
+    assert!(page.expect("a page").contains(".SH NAME"));
+    home.run("man pp").refused(2, "config").saying("pp");
 }

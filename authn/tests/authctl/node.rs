@@ -114,3 +114,41 @@ fn a_wrong_passphrase_invites_nobody() {
         .refused(4, "unauthenticated");
     assert!(home.data() == before && !home.path("new").exists());
 }
+
+#[test]
+fn forgotten_nodes_are_told_of_nothing_and_make_no_noise() {
+    let home = Home::with_realm();
+    let forget = |what: &str| home.run(&format!("node forget {what} --passphrase-file pp"));
+    let disable = "user disable ci --passphrase-file pp";
+    let enable = "user enable ci --passphrase-file pp";
+    home.run("node invite a=127.0.0.1:1 b=127.0.0.1:2 --ttl 1ms --passphrase-file pp")
+        .succeeded();
+    home.run("node invite c=127.0.0.1:3 --passphrase-file pp")
+        .succeeded()
+        .saying("when one node fails, nothing works");
+    let noisy = home.run(disable);
+    noisy
+        .succeeded()
+        .saying("never seen, and their invites have expired: a=127.0.0.1:1");
+    let call = noisy.stderr.split("--call ").nth(1).expect("the remedy");
+    let call = call.lines().next().expect("a line");
+    forget(&format!("--call {call}")).succeeded();
+    let quieter = home.run(enable);
+    assert!(!quieter.succeeded().stderr.contains("127.0.0.1:1"));
+    quieter.saying("c=127.0.0.1:3");
+    let done = forget("c");
+    assert_eq!(done.succeeded().stdout, "✓ forgotten: c=127.0.0.1:3\n");
+    assert_eq!(home.run(disable).succeeded().stderr, "");
+    assert!(!home.path("data/acme/untold").exists());
+    assert_eq!(
+        fs::read_dir(home.path("data/acme/calls"))
+            .expect("it")
+            .count(),
+        0
+    );
+    forget("c").refused(3, "not_found");
+    forget("").refused(2, "usage");
+    forget("a --call x").refused(2, "usage");
+    home.run("node forget c --passphrase-file pw")
+        .refused(3, "not_found");
+}

@@ -161,7 +161,6 @@ fn a_changed_realm_is_an_integrity_failure() {
         ("realm", 9),
         ("realm", 14),
         ("realm", 100),
-        ("users/ci", 30),
     ] {
         let home = Home::with_realm();
         flip(&home.path("data/acme").join(file), at);
@@ -169,6 +168,27 @@ fn a_changed_realm_is_an_integrity_failure() {
         home.run("check alice read x").refused(9, "integrity");
         home.run("user add eve --passphrase-file pp --password-file pw")
             .refused(9, "integrity");
+    }
+}
+
+#[test]
+fn a_changed_user_is_an_integrity_failure_and_in_the_way_of_nobody_else() {
+    for at in [0, 30, 500] {
+        let home = Home::with_realm();
+        let file = "users/ci";
+        flip(&home.path("data/acme").join(file), at);
+        for command in [
+            "user show ci",
+            "check ci read app/x",
+            "user disable ci --passphrase-file pp",
+            "user add ci --passphrase-file pp --password-file pw",
+            "node invite n1=x --passphrase-file pp",
+        ] {
+            home.run(command).refused(9, "integrity").saying(file);
+        }
+        home.run("check alice read x").succeeded();
+        home.run("user disable alice --passphrase-file pp")
+            .succeeded();
     }
 }
 
@@ -190,6 +210,24 @@ fn missing_exchanged_and_swollen_files_are_integrity_failures() {
     home.run(invite)
         .refused(9, "integrity")
         .saying("root.sealed");
+    fs::write(realm.join("root.sealed"), &sealed).expect("written");
+    loosen(&realm.join("root.sealed"), 0o600);
+    home.run("user disable ci --passphrase-file pp").succeeded();
+
+    let login = realm.join("login.sealed");
+    let sealed = fs::read(&login).expect("read");
+    let mut changed = sealed.clone();
+    changed[60] ^= 1;
+    for content in [&sealed[..20], &changed, &[], b"nonsense", &[7; 5000]] {
+        fs::write(&login, content).expect("written");
+        home.run(invite)
+            .refused(9, "integrity")
+            .saying("login.sealed");
+    }
+    fs::remove_file(&login).expect("removed");
+    home.run(invite)
+        .refused(9, "integrity")
+        .saying("login.sealed");
 
     copy(&realm.join("users/ci"), &realm.join("users/eve"));
     home.run("user list")
@@ -213,11 +251,15 @@ fn damage_to_one_realm_does_not_stop_another() {
 #[test]
 fn realm_files_that_others_can_read_are_refused() {
     let home = Home::with_realm();
-    for file in ["root.sealed", "realm"] {
+    for file in ["login.sealed", "root.sealed", "realm"] {
         let path = home.path("data/acme").join(file);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("loosened");
+        loosen(&path, 0o644);
         home.run("node invite n1=x --passphrase-file pp")
             .refused(2, "config")
             .saying("must be 0600");
     }
+}
+
+fn loosen(path: &std::path::Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("changed");
 }

@@ -50,6 +50,20 @@ fn without_source_and_terminal_nothing_is_done() {
 }
 
 #[test]
+fn a_secret_of_two_lines_is_refused_and_a_weak_passphrase_is_told() {
+    let home = Home::empty();
+    home.secret("two", "first line\nsecond line\n");
+    home.run("realm init acme --passphrase-file two")
+        .refused(2, "usage")
+        .saying("more than one line");
+    assert!(!home.path("data").exists());
+    home.secret("weak", "letmein\n");
+    let made = home.run("realm init acme --passphrase-file weak");
+    made.succeeded()
+        .saying("warning: the passphrase is easily guessed: strength 0/4");
+}
+
+#[test]
 fn a_password_is_refused_before_the_realm_is_opened() {
     let home = Home::with_realm();
     let before = home.data();
@@ -87,14 +101,16 @@ fn one_secret_has_one_source() {
 fn files_that_others_can_read_are_refused_through_links_too() {
     let home = Home::with_realm();
     symlink("pp", home.path("link")).expect("linked");
-    home.run("user enable ci --passphrase-file link")
+    home.run("user passwd ci --password-file pw --passphrase-file link")
         .succeeded();
     for mode in [0o644, 0o640, 0o604, 0o620] {
         fs::set_permissions(home.path("pp"), fs::Permissions::from_mode(mode)).expect("loosened");
         for file in ["pp", "link"] {
-            home.run(&format!("user enable ci --passphrase-file {file}"))
-                .refused(2, "config")
-                .saying("0600");
+            home.run(&format!(
+                "user passwd ci --generate --passphrase-file {file}"
+            ))
+            .refused(2, "config")
+            .saying("0600");
         }
     }
 }
@@ -108,10 +124,11 @@ fn a_flag_beats_the_variable() {
         command.args(arguments.split_whitespace());
         finish(command, PASSPHRASE)
     };
-    with_variable("pp", "user enable ci").succeeded();
-    with_variable("none", "user enable ci").refused(2, "config");
-    with_variable("none", "user enable ci --passphrase-stdin").succeeded();
-    with_variable("none", "user enable ci --passphrase-file=pp").succeeded();
+    let change = "user passwd ci --generate";
+    with_variable("pp", change).succeeded();
+    with_variable("none", change).refused(2, "config");
+    with_variable("none", &format!("{change} --passphrase-stdin")).succeeded();
+    with_variable("none", &format!("{change} --passphrase-file=pp")).succeeded();
     with_variable("pp", "realm init beta --generate")
         .succeeded()
         .saying("Generated");

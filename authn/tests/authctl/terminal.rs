@@ -6,9 +6,10 @@ use std::process::Command;
 use crate::fixture::Home;
 
 /// Answers prompts in turn: arguments are the program's, then `--`, then pairs of
-/// what to wait for and what to type. `@last` types the last word between quotes.
+/// what to wait for and what to type. `@last` types the last word between quotes, `@code`
+/// what an authenticator app makes of the secret on the screen.
 const PLAYER: &str = r#"
-import os, pty, select, sys, time
+import base64, hashlib, hmac, os, pty, re, select, struct, sys, time
 split = sys.argv.index("--")
 program, script = sys.argv[1:split], sys.argv[split + 1:]
 pid, terminal = pty.fork()
@@ -35,6 +36,12 @@ while script:
     at = seen.index(wanted, at) + len(wanted)
     if answer == "@last":
         answer = seen.split(b'"')[1].split(b"-")[-1].decode()
+    if answer == "@code":
+        secret = re.search(rb"secret=([A-Z2-7]+)", seen).group(1)
+        step = struct.pack(">Q", int(time.time()) // 30)
+        tag = hmac.new(base64.b32decode(secret), step, hashlib.sha1).digest()
+        number = struct.unpack(">I", tag[tag[19] & 15:][:4])[0] & 0x7fffffff
+        answer = "%06d" % (number % 1000000)
     time.sleep(0.1)  # the prompt is out before echo is off
     os.write(terminal, answer.encode() + b"\r")
 while read():
@@ -44,18 +51,19 @@ sys.stdout.buffer.write(seen)
 sys.exit(status)
 "#;
 
-struct Played {
-    exit: i32,
-    screen: String,
+pub(crate) struct Played {
+    pub(crate) exit: i32,
+    pub(crate) screen: String,
 }
 
-fn play(home: &Home, arguments: &str, script: &[(&str, &str)]) -> Played {
+pub(crate) fn play(home: &Home, arguments: &str, script: &[(&str, &str)]) -> Played {
     let mut player = Command::new("python3");
     player
         .args(["-c", PLAYER, env!("CARGO_BIN_EXE_authctl")])
         .args(arguments.split_whitespace())
         .arg("--")
         .args(script.iter().flat_map(|(wanted, answer)| [wanted, answer]))
+        .current_dir(home.path(""))
         .env("HOME", home.path(""))
         .env("SEALMOOT_CONFIG_DIR", home.path("config"))
         .env("SEALMOOT_DATA_DIR", home.path("data"))
@@ -71,7 +79,7 @@ fn play(home: &Home, arguments: &str, script: &[(&str, &str)]) -> Played {
 }
 
 /// Whether there is a Python to play the person; says so where there is none.
-fn nobody_at_the_terminal(test: &str) -> bool {
+pub(crate) fn nobody_at_the_terminal(test: &str) -> bool {
     let python = Command::new("python3")
         .args(["-c", "import pty, os; os.waitstatus_to_exitcode"])
         .output();
@@ -142,6 +150,10 @@ fn a_person_makes_a_realm_and_its_users() {
             ("Passphrase: ", passphrase),
             ("Password: ", "one"),
             ("Again: ", "other"),
+            ("Password: ", "one"),
+            ("Again: ", "other"),
+            ("Password: ", "one"),
+            ("Again: ", "other"),
         ],
     );
     assert_eq!(differing.exit, 2, "{}", differing.screen);
@@ -175,4 +187,112 @@ fn a_person_makes_a_realm_and_its_users() {
     );
     assert_eq!(deleted.exit, 0, "{}", deleted.screen);
     home.run("user show alice").refused(3, "not_found");
+}
+
+#[test]
+fn a_person_makes_roles_and_a_backup() {
+    if nobody_at_the_terminal("a_person_makes_roles_and_a_backup") {
+        return;
+    }
+    let home = Home::with_realm();
+    let passphrase = [("Passphrase: ", crate::fixture::PASSPHRASE)];
+    let added = play(&home, "role add ops app/*:rw", &passphrase);
+    assert_eq!(added.exit, 0, "{}", added.screen);
+    assert!(added.screen.contains("✓ role ops [app/*:rw]"));
+    let given = play(&home, "user role ci --add ops", &passphrase);
+    assert!(given.screen.contains("✓ user ci [app/*:rw, ops]"));
+    // What cannot be done is told before anybody is asked.
+    for (arguments, exit) in [
+        ("role add ops", 8),
+        ("role grant none x:r", 3),
+        ("role revoke ops x", 3),
+        ("role delete ops", 8),
+        ("user role ci --add none", 3),
+    ] {
+        let refused = play(&home, arguments, &[]);
+        assert_eq!(refused.exit, exit, "{}", refused.screen);
+    }
+    let question = "Delete role ops? [y/N] ";
+    let kept = play(&home, "role delete ops --force", &[(question, "")]);
+    assert_eq!(kept.exit, 2, "{}", kept.screen);
+    home.run("role show ops").succeeded();
+
+    let file = home.path("acme.backup").display().to_string();
+    let differing = play(
+        &home,
+        &format!("realm backup {file} --new-passphrase"),
+        &[
+            passphrase[0],
+            ("New passphrase: ", "walnut-one"),
+            ("Again: ", "walnut-two"),
+            ("New passphrase: ", "walnut-one"),
+            ("Again: ", "walnut-two"),
+            ("New passphrase: ", "walnut-one"),
+            ("Again: ", "walnut-two"),
+        ],
+    );
+    assert_eq!(differing.exit, 2, "{}", differing.screen);
+    assert!(!home.path("acme.backup").exists());
+    let made = play(
+        &home,
+        &format!("realm backup {file} --new-passphrase"),
+        &[
+            passphrase[0],
+            ("New passphrase: ", "walnut-one"),
+            ("Again: ", "walnut-one"),
+        ],
+    );
+    assert_eq!(made.exit, 0, "{}", made.screen);
+    assert!(!made.screen.contains("walnut"), "{}", made.screen);
+    let dry = format!("realm restore {file} --dry-run");
+    let wrong = play(&home, &dry, &passphrase);
+    assert_eq!(wrong.exit, 4, "{}", wrong.screen);
+    let right = play(&home, &dry, &[("Passphrase: ", "walnut-one")]);
+    assert_eq!(right.exit, 0, "{}", right.screen);
+
+    let answers = [(question, "y"), passphrase[0]];
+    let deleted = play(&home, "role delete ops --force", &answers);
+    assert_eq!(deleted.exit, 0, "{}", deleted.screen);
+    home.run("role show ops").refused(3, "not_found");
+}
+
+#[test]
+fn a_person_is_told_what_for_and_may_mistype_and_may_give_up() {
+    if nobody_at_the_terminal("a_person_is_told_what_for_and_may_mistype_and_may_give_up") {
+        return;
+    }
+    let home = Home::with_realm();
+    let passphrase = ("Passphrase: ", crate::fixture::PASSPHRASE);
+    let added = play(
+        &home,
+        "user add bob",
+        &[
+            passphrase,
+            ("Password: ", "walnut-one"),
+            ("Again: ", "walnut-two"),
+            ("The two differ; once more.", "walnut-three"),
+            ("Again: ", "walnut-three"),
+        ],
+    );
+    assert_eq!(added.exit, 0, "{}", added.screen);
+    for told in [
+        "(realm acme)",
+        "(new user bob)",
+        "next: authctl node invite",
+    ] {
+        assert!(added.screen.contains(told), "{told}: {}", added.screen);
+    }
+    const END_OF_INPUT: &str = "\u{4}";
+    for (arguments, question) in [
+        ("user passwd bob", "Passphrase: "),
+        ("user delete bob", "Delete user bob? [y/N] "),
+    ] {
+        let ended = play(&home, arguments, &[(question, END_OF_INPUT)]);
+        assert_eq!(ended.exit, 2, "{}", ended.screen);
+        assert!(
+            ended.screen.contains("no answer was given"),
+            "{}",
+            ended.screen
+        );
+    }
 }

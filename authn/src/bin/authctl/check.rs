@@ -3,9 +3,10 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
-use sealmoot_authn::cli::{Code, Failure, escaped};
+use sealmoot_authn::cli::{self, Code, Failure, escaped};
 use sealmoot_authn::name::Name;
-use sealmoot_authn::policy::{Action, PATTERN_LENGTH_MAX, RESERVED_PREFIX, decide};
+use sealmoot_authn::policy::{Action, NamedRoles, PATTERN_LENGTH_MAX, RESERVED_PREFIX, decide};
+use sealmoot_authn::records::RolesRecord;
 use serde_json::json;
 
 use crate::Context;
@@ -31,14 +32,23 @@ pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     }
     let (name, action) = (&args.user, args.action);
     let shown = args.key.to_string_lossy();
-    let record = must_exist(&select(context)?, name)?;
+    let realm = select(context)?;
+    let record = must_exist(&realm, name)?;
     let user = record.user();
-    let decision = decide(name.as_str(), &user.roles, action, key);
-    if let (Ok(allowed), true) = (&decision, user.enabled) {
+    let roles = realm.roles()?;
+    let none = NamedRoles::none();
+    let named = roles.as_ref().map_or(&none, RolesRecord::roles);
+    let decision = decide(name.as_str(), &user.roles, named, action, key);
+    // Nobody whom a delegate made may more than the delegate.
+    let bounded = record
+        .bounds()
+        .is_none_or(|bounds| decide(name.as_str(), &bounds, named, action, key).is_ok());
+    let holds = record.issuer_holds_at(cli::now_ms());
+    if let (Ok(allowed), true) = (&decision, user.enabled && bounded && holds) {
         let data = json!({"allowed": true, "rule": allowed.rule});
         return context.output.result("check", &data, || {
             let rule = &allowed.rule;
-            escaped(&format!("✓ {name} may {action} {shown}: {rule}"))
+            escaped(&format!("✓ {name} may {action} {shown}: allowed by {rule}"))
         });
     }
 
@@ -49,6 +59,13 @@ pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
     let failure = if !user.enabled {
         Failure::new(Code::PermissionDenied, format!("{name} is disabled"))
             .hint(format!("authctl user enable {name}"))
+    } else if !holds {
+        let expired = format!("the delegation has expired under which {name} was made");
+        Failure::new(Code::PermissionDenied, expired)
+            .hint("have it renewed where the root is: authctl admin grant")
+    } else if decision.is_ok() {
+        let beyond = format!("it is more than the delegate may hand out who made {name}");
+        Failure::new(Code::PermissionDenied, beyond).hint("authctl admin list")
     } else if key.starts_with(RESERVED_PREFIX) {
         Failure::new(
             Code::PermissionDenied,
@@ -59,7 +76,9 @@ pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<(), Failure> {
             Code::PermissionDenied,
             format!("no rule allows {name} to {action} {shown}"),
         )
-        .hint(format!("authctl user show {name} lists the rules"))
+        .hint(format!(
+            "authctl user show {name} lists the roles, authctl role show ROLE what one grants"
+        ))
     };
     Err(failure)
 }

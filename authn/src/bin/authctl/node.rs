@@ -1,5 +1,9 @@
 //! `authctl node`.
 
+mod forget;
+mod list;
+mod revoke;
+
 use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,10 +20,15 @@ use sealmoot_crypto::secret::SecretBytes;
 use serde_json::{Value, json};
 
 use crate::Context;
-use crate::realm::{select, unlock};
+use crate::realm::select;
+use crate::refresh::unlock_refreshed;
+use forget::ForgetArgs;
+use revoke::RevokeArgs;
 
 /// Where a node listens unless told otherwise.
 const DEFAULT_PORT: u16 = 7401;
+/// How long a node that is listed may take to answer.
+const ASK_WITHIN: Duration = Duration::from_secs(2);
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -28,7 +37,32 @@ pub(crate) enum Command {
     /// Writes NAME.invite for each node. Take each file to its machine and run
     /// `kvd join NAME.invite --data DIR` there. An invite is a secret, and good for one
     /// use.
+    #[command(after_long_help = "Examples:
+  authctl node invite n1=10.0.0.1 n2=10.0.0.2 n3=10.0.0.3
+  authctl node invite n1=127.0.0.1:7401 n2=127.0.0.1:7402 n3=127.0.0.1:7403 --ttl 10m
+
+Then, for each node on its machine: kvd join n1.invite --data ./n1 --daemonize")]
     Invite(InviteArgs),
+    /// List the nodes that were called, and how they are
+    ///
+    /// Asks each of them; whoever answers proves its key, and names those of the others.
+    List,
+    /// Tell nodes of changes no longer: they are gone, or their cluster never formed
+    ///
+    /// Takes nothing from the nodes: one that runs goes on, and learns of changes from
+    /// its peers. Invites that are out are not called back by it; they expire.
+    Forget(ForgetArgs),
+    /// Believe nodes no more: they were stolen, or are taken out of service
+    ///
+    /// The other nodes and all clients refuse a revoked node within a second of hearing of
+    /// it, and what it signed counts for nothing, whenever that was: sessions of users who
+    /// logged in there end, and they log in again. The cluster goes on as with a node that
+    /// is down; its quorums stay as they are. There is no way back: the machine joins again
+    /// with a new invite.
+    #[command(after_long_help = "Examples:
+  authctl node revoke n2
+  authctl node revoke n2 --key ID      when no other node answers")]
+    Revoke(RevokeArgs),
 }
 
 #[derive(Args)]
@@ -49,6 +83,9 @@ pub(crate) struct InviteArgs {
 pub(crate) fn run(command: Command, context: &Context<'_>) -> Result<(), Failure> {
     match command {
         Command::Invite(args) => invite(&args, context),
+        Command::List => list::run(context),
+        Command::Forget(args) => forget::forget(&args, context),
+        Command::Revoke(args) => revoke::revoke(&args, context),
     }
 }
 
@@ -68,8 +105,8 @@ fn invite(args: &InviteArgs, context: &Context<'_>) -> Result<(), Failure> {
             .hint("remove it, or choose another place with --out DIR"));
     }
     passphrase.check_obtainable(context.common.no_input)?;
-    let passphrase = passphrase.obtain(context.common.no_input)?;
-    let realm = unlock(realm, &passphrase)?;
+    let passphrase = passphrase.obtain_for_realm(&realm, context.common.no_input)?;
+    let realm = unlock_refreshed(realm, &passphrase, context)?;
 
     let now_ms = cli::now_ms();
     let ttl_ms = u64::try_from(args.ttl.as_millis()).unwrap_or(u64::MAX);
@@ -103,6 +140,11 @@ fn invite(args: &InviteArgs, context: &Context<'_>) -> Result<(), Failure> {
         "on each node, before {}: kvd join NAME.invite --data DIR",
         rfc3339(expires_ms)
     ));
+    if let few @ (1 | 2) = args.nodes.len() {
+        context.output.notice(format!(
+            "a cluster of {few}: when one node fails, nothing works; of three one may fail"
+        ));
+    }
     Ok(())
 }
 

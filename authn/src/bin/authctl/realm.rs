@@ -1,5 +1,7 @@
 //! `authctl realm`, and which realm the other commands act on.
 
+mod backup;
+
 use std::path::Path;
 
 use clap::{Args, Subcommand};
@@ -12,6 +14,7 @@ use sealmoot_crypto::secret::SecretBytes;
 use serde_json::{Value, json};
 
 use crate::Context;
+use backup::{BackupArgs, RestoreArgs};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -19,6 +22,16 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Show a realm's name and id; the id is what clients pin
     Show,
+    /// List the realms on this machine
+    List,
+    /// Put the whole realm into one file, under its passphrase or a new one
+    Backup(BackupArgs),
+    /// Make a realm again from such a file
+    ///
+    /// Nodes keep what they hold: of each record the highest version counts. Users and
+    /// roles that were changed after the backup stay at the nodes as they are until
+    /// they are changed here again.
+    Restore(RestoreArgs),
 }
 
 #[derive(Args)]
@@ -36,6 +49,9 @@ pub(crate) fn run(command: Command, context: &Context<'_>) -> Result<(), Failure
     match command {
         Command::Init(args) => init(&args, context),
         Command::Show => show(context),
+        Command::List => list(context),
+        Command::Backup(args) => backup::backup(&args, context),
+        Command::Restore(args) => backup::restore(&args, context),
     }
 }
 
@@ -62,6 +78,9 @@ fn init(args: &InitArgs, context: &Context<'_>) -> Result<(), Failure> {
     })?;
     let secret = passphrase.obtain_new_or_generate(no_input)?;
     let realm = Realm::create(&context.places.data, &args.name, secret.expose())?;
+    if let Some(weakness) = passphrase.weakness(&secret) {
+        context.output.warning(weakness);
+    }
 
     let mut data = describe(&realm);
     if args.generate {
@@ -75,6 +94,27 @@ fn init(args: &InitArgs, context: &Context<'_>) -> Result<(), Failure> {
             with_tilde(realm.directory()),
             realm.id(),
         )
+    })?;
+    context
+        .output
+        .hint("authctl user add NAME --role admin, who will administer it from anywhere");
+    Ok(())
+}
+
+fn list(context: &Context<'_>) -> Result<(), Failure> {
+    let realms = Realm::all(&context.places.data)?;
+    if realms.is_empty() {
+        context
+            .output
+            .notice("no realms on this machine yet: authctl realm init NAME");
+    }
+    let data: Vec<Value> = realms.iter().map(describe).collect();
+    context.output.result("realms", &Value::Array(data), || {
+        let line = |realm: &Realm| {
+            let place = with_tilde(realm.directory());
+            format!("{}  {}  {place}", realm.name(), realm.id())
+        };
+        realms.iter().map(line).collect::<Vec<_>>().join("\n")
     })
 }
 
@@ -143,20 +183,24 @@ fn unknown(wanted: &str) -> Failure {
         Code::NotFound,
         format!("no realm {wanted:?} on this machine"),
     )
-    .hint("authctl realm show, or make one with authctl realm init NAME")
+    .hint("authctl realm list, or make one with authctl realm init NAME")
 }
 
 /// Opens the realm's root key with a passphrase that was obtained.
 pub(crate) fn unlock(realm: Realm, passphrase: &SecretBytes) -> Result<OpenRealm, Failure> {
     let name = realm.name().clone();
-    realm.unlock(passphrase.expose()).map_err(|error| {
-        let wrong = matches!(error, RealmError::WrongPassphrase);
-        let failure = Failure::from(error);
-        if wrong {
-            return failure.hint(format!("it has to be the passphrase of the realm {name}"));
-        }
-        failure
-    })
+    realm
+        .unlock(passphrase.expose())
+        .map_err(|error| not_unlocked(error, &name))
+}
+
+fn not_unlocked(error: RealmError, name: &Name) -> Failure {
+    let wrong = matches!(error, RealmError::WrongPassphrase);
+    let failure = Failure::from(error);
+    if wrong {
+        return failure.hint(format!("it has to be the passphrase of the realm {name}"));
+    }
+    failure
 }
 
 /// Hands out a secret that was generated: in the JSON result, else on standard

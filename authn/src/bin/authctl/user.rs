@@ -1,29 +1,43 @@
 //! `authctl user`.
 
-use std::io;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use sealmoot_authn::cli::{
-    self, Failure, PassphraseArgs, PasswordArgs, SecretArgs, StandardInput, escaped, is_terminal,
+    self, Code, Failure, NodeOutcome, PassphraseArgs, PasswordArgs, SecretArgs, StandardInput,
+    escaped, is_terminal, read_answer, read_public_key,
 };
+use sealmoot_authn::login::{RegisterError, Registered, register_at};
 use sealmoot_authn::name::Name;
-use sealmoot_authn::policy::Role;
-use sealmoot_authn::publish;
-use sealmoot_authn::realm::{OpenRealm, Realm, RealmError, check_roles};
-use sealmoot_authn::statement::User;
+use sealmoot_authn::policy::{NamedRoles, NamedRolesError, Role};
+use sealmoot_authn::realm::{
+    self, NewKey, OpenRealm, Realm, RealmError, ReplacedRole, check_roles,
+};
+use sealmoot_authn::records::RolesRecord;
+use sealmoot_authn::statement::{KeyUse, User};
 use sealmoot_authn::users::UserRecord;
 use sealmoot_crypto::secret::SecretBytes;
+use sealmoot_crypto::signature::VerifyingKey;
 use serde_json::{Value, json};
 
 use crate::Context;
+use crate::audit::block_on;
+use crate::grants::{grants_of, warn_of_single_keys};
 use crate::realm::{select, show_once, unlock};
+use crate::refresh::unlock_refreshed;
+use crate::tell::{tell_nodes, tell_unlock};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Add a user with a password and roles
+    /// Add a user with roles, and a password or keys
+    #[command(after_long_help = "Examples:
+  authctl user add alice --role admin             may do everything
+  authctl user add bob --role 'app/*:rw'          may read and write below app/
+  authctl user add ci --role readers --no-password, and then
+  authctl cred issue ci --new ci-key --service    a machine that logs in by a key")]
     Add(AddArgs),
-    /// List all users
-    List,
+    /// List users, all or a page
+    List(ListArgs),
     /// Show one user
     Show {
         /// The user's name
@@ -35,24 +49,47 @@ pub(crate) enum Command {
     Enable(ChangeArgs),
     /// Refuse a user's logins and end the user's sessions
     Disable(ChangeArgs),
+    /// Let strangers try again at a user's account that was attacked
+    ///
+    /// The nodes forget what was tried; a node that is down is told by doing it again.
+    Unlock(ChangeArgs),
+    /// Give a user roles or grants, or take them
+    Role(RoleArgs),
     /// Delete a user
     ///
-    /// On a terminal it asks first unless --yes is given; elsewhere the name on the
-    /// command line is taken for the answer.
+    /// On a terminal it asks first; without one the name is the answer, and with
+    /// --no-input it needs --yes.
     Delete(ChangeArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct ListArgs {
+    /// List at most this many; a notice says how to go on
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+    /// List users behind this name, who need not exist
+    #[arg(long, value_name = "NAME")]
+    after: Option<Name>,
 }
 
 #[derive(Args)]
 pub(crate) struct AddArgs {
     /// Name of the new user
     name: Name,
-    /// A role (admin) or a grant such as 'app/*:rw'; may be repeated
+    /// A role (admin, or one made with `role add`) or a grant such as 'app/*:rw'
+    /// (r read, w write, d delete, l list, a administer); may be repeated
     ///
-    /// A grant is a key, or a prefix that ends with /*, and rights: r read, w write,
-    /// d delete, l list, a administer. Without any role the user may log in and
-    /// nothing else.
+    /// A grant is a key, or a prefix that ends with /*, and rights. Without any role the
+    /// user may log in and nothing else.
     #[arg(long = "role", value_name = "ROLE|GRANT")]
     roles: Vec<Role>,
+    /// Give the user no password: only keys will log in (authctl cred issue)
+    #[arg(long)]
+    no_password: bool,
+    /// The public key in this file of OpenSSH logs in, and no password; for ever, or
+    /// with other terms by authctl cred issue
+    #[arg(long, value_name = "FILE.pub")]
+    key: Option<PathBuf>,
     #[command(flatten)]
     new: NewPasswordArgs,
 }
@@ -63,6 +100,22 @@ pub(crate) struct PasswdArgs {
     name: Name,
     #[command(flatten)]
     new: NewPasswordArgs,
+}
+
+#[derive(Args)]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
+pub(crate) struct RoleArgs {
+    /// The user's name
+    name: Name,
+    /// A role or a grant that the user shall have too, such as 'app/*:rw' (r read,
+    /// w write, d delete, l list, a administer); may be repeated
+    #[arg(long = "add", value_name = "ROLE|GRANT", group = "change")]
+    add: Vec<Role>,
+    /// A role or a grant that the user shall have no longer; may be repeated
+    #[arg(long = "remove", value_name = "ROLE|GRANT", group = "change")]
+    remove: Vec<Role>,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
 }
 
 #[derive(Args)]
@@ -87,13 +140,15 @@ pub(crate) struct ChangeArgs {
 pub(crate) fn run(command: Command, context: &Context<'_>) -> Result<(), Failure> {
     match command {
         Command::Add(args) => add(args, context),
-        Command::List => list(context),
+        Command::List(args) => list(&args, context),
         Command::Show { name } => show(&name, context),
         Command::Passwd(args) => passwd(&args, context),
-        Command::Enable(args) => change(&args, context, "   enabled", |user| user.enabled = true),
+        Command::Enable(args) => enable(&args, context),
         Command::Disable(args) => {
             change(&args, context, "   disabled", |user| user.enabled = false)
         }
+        Command::Unlock(args) => unlock_account(&args, context),
+        Command::Role(args) => role(&args, context),
         Command::Delete(args) => delete(&args, context),
     }
 }
@@ -107,28 +162,138 @@ fn add(args: AddArgs, context: &Context<'_>) -> Result<(), Failure> {
     }
     check_roles(&roles)?;
     let secrets = Secrets::of(&args.new)?;
+    let without_password = args.no_password || args.key.is_some();
+    if without_password && (args.new.generate || secrets.password.is_named()) {
+        return Err(
+            Failure::usage("--no-password or --key, and a password exclude each other")
+                .hint("leave out one of them"),
+        );
+    }
     let realm = select(context)?;
     if existing(&realm, &args.name)?.is_some() {
         return Err(Failure::from(RealmError::UserExists(args.name.clone()))
             .hint(format!("authctl user show {}", args.name)));
     }
-    let (realm, password) = secrets.unlock(realm, context)?;
-    let record = realm.add_user(&args.name, roles, password.expose(), cli::now_ms())?;
+    check_existing(&realm, &roles)?;
+    warn_of_single_keys(grants_of(&roles), context);
+    let key = args.key.as_deref().map(read_public_key).transpose()?;
+    if without_password {
+        return add_without_password(realm, &args.name, roles, key, &secrets, context);
+    }
+    let (realm, password) = secrets.unlock(realm, &format!("new user {}", args.name), context)?;
+    // Read before: once the user is there, nothing but a warning may follow.
+    let without_nodes = realm.realm().nodes()?.is_empty();
+    let registered = registered_by_delegate(&realm, &args.name, &password)?;
+    let now_ms = cli::now_ms();
+    let record = match &registered {
+        Some(registered) => realm.add_user_registered(&args.name, roles, registered, now_ms)?,
+        None => realm.add_user(&args.name, roles, password.expose(), now_ms)?,
+    };
     tell_nodes(realm.realm(), context);
     let mut data = describe(record.user());
     if args.new.generate {
         show_once(context, &mut data, "password", &password);
     }
-    report(&record, &data, "", context)
+    report(&record, &data, "", context)?;
+    if without_nodes {
+        context
+            .output
+            .hint("authctl node invite n1=HOST:7401 n2=HOST:7402 n3=HOST:7403");
+    }
+    Ok(())
+}
+
+fn add_without_password(
+    realm: Realm,
+    name: &Name,
+    roles: Vec<Role>,
+    key: Option<(VerifyingKey, String)>,
+    secrets: &Secrets,
+    context: &Context<'_>,
+) -> Result<(), Failure> {
+    let no_input = context.common.no_input;
+    secrets.passphrase.check_obtainable(no_input)?;
+    let passphrase = secrets.passphrase.obtain_for_realm(&realm, no_input)?;
+    let realm = unlock_refreshed(realm, &passphrase, context)?;
+    let Some((key, comment)) = key else {
+        let record = realm.add_user_without_password(name, roles, cli::now_ms())?;
+        tell_nodes(realm.realm(), context);
+        context.output.notice(format!(
+            "{name} cannot log in yet: authctl cred issue {name} --public-key FILE.pub"
+        ));
+        return report(&record, &describe(record.user()), "   no password", context);
+    };
+    let default = || "key".parse().expect("it is a label");
+    let key = NewKey {
+        label: comment.parse().unwrap_or_else(|_| default()),
+        usage: KeyUse::Device,
+        key,
+        expires_ms: 0,
+        narrowing: None,
+    };
+    let record = realm.add_user_with_key(name, roles, key, cli::now_ms())?;
+    tell_nodes(realm.realm(), context);
+    report(&record, &describe(record.user()), "   with a key", context)
+}
+
+/// A password is registered with the realm's login secrets. A delegate has none, and asks
+/// a node; none where the root is.
+fn registered_by_delegate(
+    realm: &OpenRealm,
+    user: &Name,
+    password: &SecretBytes,
+) -> Result<Option<Registered>, Failure> {
+    if realm.realm().chain().is_none() {
+        return Ok(None);
+    }
+    let nodes = realm.realm().nodes()?;
+    let addresses: Vec<String> = nodes.into_iter().map(|(_, address)| address).collect();
+    let (prover, id) = (realm.prover(), realm.realm().id());
+    block_on(async {
+        let registered = register_at(&prover, id, &addresses, user, password.expose());
+        registered.await.map(Some).map_err(not_registered)
+    })
+}
+
+fn not_registered(error: RegisterError) -> Failure {
+    let message = error.to_string();
+    match error {
+        RegisterError::Unreachable(failures) => {
+            let nodes = failures.into_iter().map(|(address, cause)| NodeOutcome {
+                name: address.clone(),
+                address,
+                outcome: "unreachable".to_owned(),
+                cause,
+            });
+            Failure::new(Code::Unreachable, message)
+                .hint(
+                    "a delegate needs a node for passwords: start one, or give the user a key: \
+                     authctl user add NAME --key NAME.pub, authctl cred issue",
+                )
+                .nodes(nodes.collect())
+        }
+        RegisterError::Refused(_) => Failure::new(Code::PermissionDenied, message)
+            .hint("passwords of others are set where the root is; authctl user list"),
+        RegisterError::Throttled(_) => Failure::new(Code::Throttled, message)
+            .hint("wait, or give the user a key: authctl user add NAME --key NAME.pub"),
+        RegisterError::Opaque(_) | RegisterError::Random(_) => Failure::internal(message),
+    }
 }
 
 fn passwd(args: &PasswdArgs, context: &Context<'_>) -> Result<(), Failure> {
     let secrets = Secrets::of(&args.new)?;
     let realm = select(context)?;
     must_exist(&realm, &args.name)?;
-    let (realm, password) = secrets.unlock(realm, context)?;
-    let record = realm.change_password(&args.name, password.expose(), cli::now_ms())?;
+    let (realm, password) = secrets.unlock(realm, &format!("user {}", args.name), context)?;
+    let registered = registered_by_delegate(&realm, &args.name, &password)?;
+    let replaced = realm.roles_to_replace(&args.name)?;
+    let now_ms = cli::now_ms();
+    let record = match &registered {
+        Some(registered) => realm.change_password_registered(&args.name, registered, now_ms)?,
+        None => realm.change_password(&args.name, password.expose(), now_ms)?,
+    };
     tell_nodes(realm.realm(), context);
+    warn_of_replaced(&replaced, context);
     let mut data = describe(record.user());
     if args.new.generate {
         show_once(context, &mut data, "password", &password);
@@ -141,6 +306,85 @@ fn passwd(args: &PasswdArgs, context: &Context<'_>) -> Result<(), Failure> {
     )
 }
 
+fn role(args: &RoleArgs, context: &Context<'_>) -> Result<(), Failure> {
+    let no_input = context.common.no_input;
+    if let Some(both) = args.add.iter().find(|role| args.remove.contains(role)) {
+        return Err(Failure::usage(format!(
+            "{both} cannot be added and removed"
+        )));
+    }
+    let passphrase = SecretArgs::from(&args.passphrase);
+    passphrase.check(&mut StandardInput::default())?;
+    let realm = select(context)?;
+    let record = must_exist(&realm, &args.name)?;
+    let held = &record.user().roles;
+    if let Some(missing) = args.remove.iter().find(|role| !held.contains(role)) {
+        return Err(not_held(&args.name, missing, held));
+    }
+    check_existing(&realm, &args.add)?;
+    warn_of_single_keys(grants_of(&args.add), context);
+    check_roles(&changed_roles(held, args))?;
+    passphrase.check_obtainable(no_input)?;
+    let passphrase = passphrase.obtain_for_realm(&realm, no_input)?;
+    let realm = unlock_refreshed(realm, &passphrase, context)?;
+    let (record, replaced) =
+        realm.change_roles_of_user(&args.name, &args.remove, &args.add, cli::now_ms())?;
+    tell_nodes(realm.realm(), context);
+    warn_of_replaced(&replaced, context);
+    report(&record, &describe(record.user()), "", context)
+}
+
+fn changed_roles(held: &[Role], args: &RoleArgs) -> Vec<Role> {
+    let mut roles: Vec<Role> = Vec::with_capacity(held.len() + args.add.len());
+    let kept = held.iter().filter(|role| !args.remove.contains(role));
+    for role in kept.chain(&args.add) {
+        if !roles.contains(role) {
+            roles.push(role.clone());
+        }
+    }
+    roles
+}
+
+/// Refuses roles that the realm does not have, before a secret is asked for.
+pub(crate) fn check_existing<'a>(
+    realm: &Realm,
+    roles: impl IntoIterator<Item = &'a Role>,
+) -> Result<(), Failure> {
+    let held = realm.roles()?;
+    let none = NamedRoles::none();
+    let named = held.as_ref().map_or(&none, RolesRecord::roles);
+    realm::must_exist(roles, named).map_err(|error| {
+        let failure = match error {
+            NamedRolesError::NoSuchRole(name) => crate::role::no_such_role(&name, named),
+            error => crate::role::refused(error),
+        };
+        match realm.chain() {
+            // The root may have made it since the nodes were asked.
+            Some(_) => failure.hint("authctl role list, or ask the nodes: authctl admin refresh"),
+            None => failure,
+        }
+    })
+}
+
+/// What was to be taken is not there; what is there for the same keys is named.
+fn not_held(name: &Name, missing: &Role, held: &[Role]) -> Failure {
+    let failure = Failure::new(Code::NotFound, format!("{name} does not have {missing}"));
+    let Role::Grant(missing) = missing else {
+        return failure.hint(format!("authctl user show {name} lists what there is"));
+    };
+    match grants_of(held).find(|held| held.pattern() == missing.pattern()) {
+        Some(held) => {
+            let rest = held.rights().without(missing.rights());
+            let rest = rest.map(|rest| format!(" --add '{}'", held.with_rights(rest)));
+            let rest = rest.unwrap_or_default();
+            failure.hint(format!(
+                "there is {held}: authctl user role {name} --remove '{held}'{rest}"
+            ))
+        }
+        None => failure.hint(format!("authctl user show {name} lists what there is")),
+    }
+}
+
 fn delete(args: &ChangeArgs, context: &Context<'_>) -> Result<(), Failure> {
     let what = "   deleted";
     let question = format!("Delete user {}?", args.name);
@@ -148,6 +392,23 @@ fn delete(args: &ChangeArgs, context: &Context<'_>) -> Result<(), Failure> {
         user.deleted = true;
         user.enabled = false;
         user.roles.clear();
+        user.keys.clear();
+        user.second_factor = None;
+    })
+}
+
+fn enable(args: &ChangeArgs, context: &Context<'_>) -> Result<(), Failure> {
+    let name = &args.name;
+    let enable = |user: &mut User| user.enabled = true;
+    change_by(args, context, "   enabled", None, enable, |realm| {
+        let (record, ended) = realm.enable_user(name, cli::now_ms())?;
+        if !ended {
+            context.output.warning(format!(
+                "sessions of {name} from before hold again until they expire; another key or \
+                 password ends them: authctl cred rotate, authctl user passwd"
+            ));
+        }
+        Ok(record)
     })
 }
 
@@ -155,7 +416,7 @@ fn change(
     args: &ChangeArgs,
     context: &Context<'_>,
     what: &str,
-    change: impl FnOnce(&mut User),
+    change: impl Fn(&mut User),
 ) -> Result<(), Failure> {
     change_confirmed(args, context, what, None, change)
 }
@@ -165,7 +426,21 @@ fn change_confirmed(
     context: &Context<'_>,
     what: &str,
     question: Option<&str>,
-    change: impl FnOnce(&mut User),
+    change: impl Fn(&mut User),
+) -> Result<(), Failure> {
+    change_by(args, context, what, question, &change, |realm| {
+        Ok(realm.change_user(&args.name, cli::now_ms(), &change)?)
+    })
+}
+
+/// Makes a change by `make`, unless `change` would leave the user as it is.
+fn change_by(
+    args: &ChangeArgs,
+    context: &Context<'_>,
+    what: &str,
+    question: Option<&str>,
+    change: impl Fn(&mut User),
+    make: impl FnOnce(&OpenRealm) -> Result<UserRecord, Failure>,
 ) -> Result<(), Failure> {
     let no_input = context.common.no_input;
     let passphrase = SecretArgs::from(&args.passphrase);
@@ -174,51 +449,114 @@ fn change_confirmed(
     must_exist(&realm, &args.name)?;
     passphrase.check_obtainable(no_input)?;
     if let Some(question) = question {
-        confirm(question, context)?;
+        confirm_deletion(question, context)?;
     }
-    let passphrase = passphrase.obtain(no_input)?;
-    let realm = unlock(realm, &passphrase)?;
-    let record = realm.change_user(&args.name, cli::now_ms(), change)?;
+    let passphrase = passphrase.obtain_for_realm(&realm, no_input)?;
+    let realm = unlock_refreshed(realm, &passphrase, context)?;
+    let record = must_exist(realm.realm(), &args.name)?;
+    let mut changed = record.user().clone();
+    change(&mut changed);
+    if changed == *record.user() {
+        // Nodes that missed it when it was done may be there now.
+        tell_nodes(realm.realm(), context);
+        let what = what.replacen("   ", "   already ", 1);
+        return report(&record, &describe(record.user()), &what, context);
+    }
+    let replaced = realm.roles_to_replace(&args.name)?;
+    let record = make(&realm)?;
     tell_nodes(realm.realm(), context);
+    if !record.user().deleted {
+        warn_of_replaced(&replaced, context);
+    }
     report(&record, &describe(record.user()), what, context)
 }
 
-/// Asks whoever sits at the terminal. Where nobody does, the command line has
-/// named what is to be done.
-fn confirm(question: &str, context: &Context<'_>) -> Result<(), Failure> {
-    if context.common.yes || !is_terminal() {
+/// Says which roles did not go over to the new issuer of a user by their names.
+pub(crate) fn warn_of_replaced(replaced: &[ReplacedRole], context: &Context<'_>) {
+    for ReplacedRole { user, role, grants } in replaced {
+        let grants: Vec<String> = grants.iter().map(ToString::to_string).collect();
+        let instead = match grants.as_slice() {
+            [] => "nothing of it".to_owned(),
+            grants => format!(
+                "instead what a delegate could give of it, {}",
+                grants.join(", ")
+            ),
+        };
+        context.output.warning(format!(
+            "{user} has no longer the role {role}, and {}; to give it: authctl user role {user} \
+             --add {role}",
+            escaped(&instead)
+        ));
+    }
+}
+
+/// As [`confirm`], of what names on the command line what goes: in a script that name is
+/// the answer, unless asking is forbidden, which means that something has to confirm it.
+pub(crate) fn confirm_deletion(question: &str, context: &Context<'_>) -> Result<(), Failure> {
+    if !context.common.no_input && !is_terminal() {
         return Ok(());
     }
-    if context.common.no_input {
-        return Err(Failure::usage("--no-input forbids to ask").hint("add --yes"));
+    confirm(question, context)
+}
+
+/// Asks whoever sits at the terminal. Where nobody does, or nobody may be asked, --yes
+/// has to be the answer: what cannot be undone is not done by a script's oversight.
+pub(crate) fn confirm(question: &str, context: &Context<'_>) -> Result<(), Failure> {
+    if context.common.yes {
+        return Ok(());
     }
-    let mut answer = String::new();
+    let why = if context.common.no_input {
+        "--no-input forbids to ask"
+    } else {
+        "there is no terminal to ask at"
+    };
+    if context.common.no_input || !is_terminal() {
+        return Err(
+            Failure::usage(format!("{question} Not confirmed, and {why}"))
+                .hint("add --yes if it is meant"),
+        );
+    }
     eprint!("{question} [y/N] ");
-    io::stdin()
-        .read_line(&mut answer)
-        .map_err(|error| Failure::internal(format!("the terminal: {error}")))?;
+    let answer = read_answer()?;
     if matches!(answer.trim(), "y" | "Y" | "yes") {
         return Ok(());
     }
     Err(Failure::usage("not confirmed; nothing was changed"))
 }
 
-fn list(context: &Context<'_>) -> Result<(), Failure> {
-    let users = select(context)?.users()?;
-    let users: Vec<&User> = users
-        .records()
-        .map(UserRecord::user)
-        .filter(|user| !user.deleted)
-        .collect();
-    let data: Vec<Value> = users.iter().map(|user| describe(user)).collect();
-    if users.is_empty() {
+fn unlock_account(args: &ChangeArgs, context: &Context<'_>) -> Result<(), Failure> {
+    let passphrase = SecretArgs::from(&args.passphrase);
+    passphrase.check(&mut StandardInput::default())?;
+    let realm = select(context)?;
+    let record = must_exist(&realm, &args.name)?;
+    let passphrase = passphrase.obtain_for_realm(&realm, context.common.no_input)?;
+    let realm = unlock(realm, &passphrase)?;
+    let statement = realm.unlock_user(&args.name, cli::now_ms())?;
+    tell_unlock(realm.realm(), statement, context);
+    let data = describe(record.user());
+    report(&record, &data, "   unlocked", context)
+}
+
+fn list(args: &ListArgs, context: &Context<'_>) -> Result<(), Failure> {
+    let limit = args.limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    });
+    let (users, more) = select(context)?.list_users(args.after.as_ref(), limit)?;
+    let data: Vec<Value> = users.iter().map(describe).collect();
+    if users.is_empty() && args.after.is_none() {
         context
             .output
             .notice("no users yet: authctl user add NAME --role admin");
     }
     context
         .output
-        .result("users", &Value::Array(data), || table(&users))
+        .result("users", &Value::Array(data), || table(&users))?;
+    if let (true, Some(last)) = (more, users.last()) {
+        context
+            .output
+            .notice(format!("there are more: add --after {}", last.name));
+    }
+    Ok(())
 }
 
 fn show(name: &Name, context: &Context<'_>) -> Result<(), Failure> {
@@ -226,9 +564,10 @@ fn show(name: &Name, context: &Context<'_>) -> Result<(), Failure> {
     let user = record.user();
     context.output.result("user", &describe(user), || {
         format!(
-            "user   {name}\nroles  {}\nstate  {}",
+            "user   {name}\nroles  {}\nstate  {}\nlogin  {}",
             roles(user),
-            state(user)
+            state(user),
+            login(user)
         )
     })
 }
@@ -257,6 +596,7 @@ impl Secrets {
     fn unlock(
         &self,
         realm: Realm,
+        whose: &str,
         context: &Context<'_>,
     ) -> Result<(OpenRealm, SecretBytes), Failure> {
         let no_input = context.common.no_input;
@@ -267,75 +607,35 @@ impl Secrets {
                 let hint = format!("{}, or --generate", failure.hint);
                 failure.hint(hint)
             })?;
-        let passphrase = self.passphrase.obtain(no_input)?;
+        let passphrase = self.passphrase.obtain_for_realm(&realm, no_input)?;
         if self.password.is_given() {
             let password = self.password.obtain_new(no_input)?;
-            return Ok((unlock(realm, &passphrase)?, password));
+            return Ok((unlock_refreshed(realm, &passphrase, context)?, password));
         }
-        let realm = unlock(realm, &passphrase)?;
-        let password = self.password.obtain_new(no_input)?;
+        let realm = unlock_refreshed(realm, &passphrase, context)?;
+        let password = self.password.obtain_new_for(whose, no_input)?;
         Ok((realm, password))
     }
 }
 
 fn existing(realm: &Realm, name: &Name) -> Result<Option<UserRecord>, Failure> {
-    let users = realm.users()?;
-    let record = users.record(name).filter(|record| !record.user().deleted);
-    Ok(record.cloned())
+    let record = realm.user(name)?;
+    Ok(record.filter(|record| !record.user().deleted))
 }
 
 /// The record of a user who was not deleted.
 pub(crate) fn must_exist(realm: &Realm, name: &Name) -> Result<UserRecord, Failure> {
     existing(realm, name)?.ok_or_else(|| {
-        Failure::from(RealmError::NoSuchUser(name.clone())).hint("authctl user list")
+        // Others may have made the user since the nodes were asked.
+        let several =
+            realm.chain().is_some() || realm.delegations().is_ok_and(|all| !all.is_empty());
+        let hint = if several {
+            "authctl user list, or ask the nodes what others changed: authctl admin refresh"
+        } else {
+            "authctl user list"
+        };
+        Failure::from(RealmError::NoSuchUser(name.clone())).hint(hint)
     })
-}
-
-/// Takes the change to the nodes that were ever called. It is made already, so
-/// whatever goes wrong here is a warning.
-fn tell_nodes(realm: &Realm, context: &Context<'_>) {
-    if let Err(failure) = try_tell_nodes(realm, context) {
-        let message = failure.message;
-        context
-            .output
-            .warning(format!("the nodes were not told: {message}"));
-    }
-}
-
-fn try_tell_nodes(realm: &Realm, context: &Context<'_>) -> Result<(), Failure> {
-    let mut nodes: Vec<(Name, String)> = Vec::new();
-    for call in realm.calls()? {
-        for member in &call.body().members {
-            if nodes.iter().all(|(_, address)| *address != member.address) {
-                nodes.push((member.name.clone(), member.address.clone()));
-            }
-        }
-    }
-    if nodes.is_empty() {
-        return Ok(());
-    }
-    let records: Vec<UserRecord> = realm.users()?.records().cloned().collect();
-    let addresses = nodes.iter().map(|(_, address)| address.clone()).collect();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::internal)?;
-    let untold = runtime.block_on(publish::publish(realm.id(), addresses, &records));
-    // A name that is still being resolved must not hold the command up.
-    runtime.shutdown_background();
-    let untold = untold.map_err(Failure::internal)?;
-    for (name, address) in &nodes {
-        match untold.iter().find(|(known, _)| known == address) {
-            Some((_, cause)) => context.output.warning(format!(
-                "{name}={address} was not told ({cause}); tell it by any later change while it runs"
-            )),
-            None if context.common.verbose => {
-                context.output.notice(format!("{name}={address} was told"));
-            }
-            None => {}
-        }
-    }
-    Ok(())
 }
 
 fn report(
@@ -353,12 +653,12 @@ fn report(
     })
 }
 
-fn describe(user: &User) -> Value {
+pub(crate) fn describe(user: &User) -> Value {
     let roles: Vec<String> = user.roles.iter().map(Role::to_string).collect();
     json!({"name": user.name.as_str(), "roles": roles, "enabled": user.enabled})
 }
 
-fn table(users: &[&User]) -> String {
+fn table(users: &[User]) -> String {
     let longest = users.iter().map(|user| user.name.as_str().len()).max();
     let Some(longest) = longest else {
         return String::new();
@@ -378,6 +678,19 @@ fn table(users: &[&User]) -> String {
 
 fn state(user: &User) -> &'static str {
     if user.enabled { "enabled" } else { "disabled" }
+}
+
+/// By what the user can log in.
+fn login(user: &User) -> String {
+    let password = match user.user_key {
+        Some(_) => "password",
+        None => "no password",
+    };
+    match user.keys.len() {
+        0 => format!("{password}, no keys"),
+        1 => format!("{password}, 1 key: authctl cred list {}", user.name),
+        keys => format!("{password}, {keys} keys: authctl cred list {}", user.name),
+    }
 }
 
 /// Roles for people; patterns of grants may hold any character.
