@@ -29,24 +29,36 @@
 //! | Module | Holds |
 //! |---|---|
 //! | [`register`], [`ballot`], [`clock`], [`quorum`] | one key's state, and the order of proposals |
+//! | [`namespace`], [`placement`] | how many members must take part in what, and which is asked first |
 //! | [`replica`], [`coordinator`], [`message`] | the protocol, without I/O |
+//! | [`directory`], [`reconfiguration`] | who the members are, and how they change |
+//! | [`attest`] | how far each other's logs were, so that nobody goes back |
 //! | [`record`], [`log`], [`disk`] | what must not be forgotten, and where it lies |
+//! | [`audit`] | what happened on this node, sealed and chained |
 //! | [`node`] | the shell: sockets, files, how a cluster forms |
 //! | [`client`] | finding a node, retrying where that is safe |
 //! | [`proto`], [`wire`] | messages on the wire |
+//! | [`mutant`] | rules taken out, to test the checker; in no other build |
 //!
 //! Formats and protocol: `kv/DESIGN.md`.
 
+pub mod attest;
+pub mod audit;
 pub mod ballot;
 pub mod client;
 pub mod clock;
 pub mod coordinator;
+pub mod directory;
 pub mod disk;
 pub mod log;
 pub mod message;
+pub mod mutant;
+pub mod namespace;
 pub mod node;
+pub mod placement;
 pub mod proto;
 pub mod quorum;
+pub mod reconfiguration;
 pub mod record;
 pub mod register;
 pub mod replica;

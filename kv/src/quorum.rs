@@ -74,6 +74,32 @@ impl Quorums {
         (self.members / 2 + 1).max(self.members - self.write + 1)
     }
 
+    /// max(P, N-R+1): how many must have left an epoch, so that nothing is promised,
+    /// accepted or read in it any more (REPLICATION rule 7).
+    #[must_use]
+    pub fn fence(self) -> usize {
+        self.prepare().max(self.members - self.read + 1)
+    }
+
+    /// What these settings mean for another number of members: a majority stays a
+    /// majority, anything else keeps its proportions, rounded up. W·M/N + R·M/N > M
+    /// because W + R > N, and rounding up only adds.
+    ///
+    /// # Panics
+    /// When there is no member, which no set of members allows.
+    #[must_use]
+    pub fn scaled_to(self, members: usize) -> Self {
+        if members == self.members {
+            return self;
+        }
+        if self == Self::majority(self.members) {
+            return Self::majority(members);
+        }
+        let scaled = |part: usize| (part * members).div_ceil(self.members);
+        Self::new(members, scaled(self.write), scaled(self.read))
+            .expect("proportions rounded up keep the overlap")
+    }
+
     /// max(R, W): how many must answer a linearizable read.
     #[must_use]
     pub fn linearizable_read(self) -> usize {
@@ -106,6 +132,37 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn nothing_happens_in_an_epoch_that_enough_members_have_left() {
+        for members in 1..=9 {
+            for write in 1..=members {
+                for read in members - write + 1..=members {
+                    let quorums = Quorums::new(members, write, read).expect("overlap");
+                    let left = members - quorums.fence();
+                    assert!(left < quorums.write() && left < quorums.read());
+                    assert!(left < quorums.prepare());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn settings_for_another_number_of_members_overlap_and_a_majority_stays_one() {
+        for members in 1..=9 {
+            for write in 1..=members {
+                for read in members - write + 1..=members {
+                    let quorums = Quorums::new(members, write, read).expect("overlap");
+                    for other in 1..=9 {
+                        assert_eq!(quorums.scaled_to(other).members(), other);
+                    }
+                }
+            }
+        }
+        assert_eq!(Quorums::majority(3).scaled_to(5), Quorums::majority(5));
+        let all = Quorums::new(3, 3, 1).expect("overlap").scaled_to(4);
+        assert_eq!((all.write(), all.read()), (4, 2));
     }
 
     #[test]

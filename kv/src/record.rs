@@ -8,7 +8,16 @@
 //!   1 accepted   ballot, key, register
 //!   2 ceiling    clock
 //!   3 roster     bytes of the roster
-//!   4 user       bytes of a user record
+//!   4 signed     bytes of a record that the realm's root signed: a user, the roles,
+//!                the revoked sessions
+//!   5 throttle   bytes of a throttle record
+//!   6 condemned  ballot, key
+//!   7 removed    floor as a ballot, revision floor u64, key
+//!   8 attested   node u64, incarnation u64, counter u64, chain 32 bytes
+//!  12 incarnation  u64
+//!  13 epoch      retired flag, bytes of the directory's record
+//!  14 floors     floor as a ballot, revision floor u64
+//!  16 time       milliseconds since 1970, u64
 //!
 //! ballot    epoch u64, clock u64, node u64, start u64
 //! register  flag and value, revision u64, count of entries, each: client 16
@@ -18,14 +27,17 @@
 use bytes::Bytes;
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
 
+use crate::attest::Attested;
 use crate::ballot::{Ballot, Proposer};
 use crate::clock::Clock;
+use crate::directory::{DIRECTORY_RECORD_LENGTH_MAX, DirectoryRecord};
 use crate::register::{
     Entry, KEY_LENGTH_MAX, Outcome, Register, VALUE_LENGTH_MAX, WINDOW_ENTRIES_MAX, Window,
 };
 
 const ROSTER_LENGTH_MAX: usize = 64 * 1024;
-const USER_RECORD_LENGTH_MAX: usize = sealmoot_authn::users::RECORD_LENGTH_MAX;
+const THROTTLE_RECORD_LENGTH_MAX: usize = sealmoot_authn::throttle::THROTTLE_RECORD_LENGTH_MAX;
+const SIGNED_LENGTH_MAX: usize = sealmoot_authn::records::SIGNED_RECORD_LENGTH_MAX;
 
 /// A record of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +55,52 @@ pub enum Record {
     Ceiling(Clock),
     /// The cluster was formed.
     Roster(Vec<u8>),
-    /// A user record was learnt.
-    User(Vec<u8>),
+    /// A record that the root signed was learnt.
+    Signed(Vec<u8>),
+    /// Somebody tried to log in.
+    Throttle(Vec<u8>),
+    /// All members hold the tombstone of this key.
+    Condemned {
+        /// The key.
+        key: Bytes,
+        /// The ballot of the tombstone.
+        ballot: Ballot,
+    },
+    /// The tombstone of this key was removed, and the floors are these or higher.
+    Removed {
+        /// The key.
+        key: Bytes,
+        /// Every ballot below it is refused, for every key.
+        floor: Ballot,
+        /// A key without a record goes on above this revision.
+        revision_floor: u64,
+    },
+    /// How far the log of another node was.
+    Attested {
+        /// The first eight bytes of the node's identity.
+        node: u64,
+        /// How far.
+        attested: Attested,
+    },
+    /// The node became this incarnation, and whatever it held before is wiped.
+    Incarnation(u64),
+    /// The replica left all earlier epochs for that of a record of the directory.
+    Epoch {
+        /// The record.
+        directory: DirectoryRecord,
+        /// Whether it is no member any more; then its data is dropped.
+        retired: bool,
+    },
+    /// The floors are these or higher, as the old members had them.
+    Floors {
+        /// Every ballot below it is refused, for every key.
+        floor: Ballot,
+        /// A key without a record goes on above this revision.
+        revision_floor: u64,
+    },
+    /// It has been this late: sessions that were over by then stay so. No ceiling,
+    /// because a clock that once ran ahead must not keep the node from voting.
+    Time(u64),
 }
 
 impl Record {
@@ -57,8 +113,12 @@ impl Record {
                     + state.value.as_ref().map_or(0, Bytes::len)
                     + state.window.len() * 41
             }
-            Self::Ceiling(_) => 9,
-            Self::Roster(bytes) | Self::User(bytes) => 8 + bytes.len(),
+            Self::Ceiling(_) | Self::Time(_) | Self::Incarnation(_) => 9,
+            Self::Epoch { .. } => 256,
+            Self::Floors { .. } => 41,
+            Self::Condemned { key, .. } | Self::Removed { key, .. } => 64 + key.len(),
+            Self::Attested { .. } => 57,
+            Self::Roster(bytes) | Self::Signed(bytes) | Self::Throttle(bytes) => 8 + bytes.len(),
         });
         match self {
             Self::Accepted { key, ballot, state } => {
@@ -75,9 +135,56 @@ impl Record {
                 writer.u8(3);
                 writer.bytes(bytes);
             }
-            Self::User(bytes) => {
+            Self::Signed(bytes) => {
                 writer.u8(4);
                 writer.bytes(bytes);
+            }
+            Self::Throttle(bytes) => {
+                writer.u8(5);
+                writer.bytes(bytes);
+            }
+            Self::Condemned { key, ballot } => {
+                writer.u8(6);
+                write_ballot(&mut writer, ballot);
+                writer.bytes(key);
+            }
+            Self::Removed {
+                key,
+                floor,
+                revision_floor,
+            } => {
+                writer.u8(7);
+                write_ballot(&mut writer, floor);
+                writer.u64(*revision_floor);
+                writer.bytes(key);
+            }
+            Self::Attested { node, attested } => {
+                writer.u8(8);
+                writer.u64(*node);
+                writer.u64(attested.incarnation);
+                writer.u64(attested.counter);
+                writer.fixed(&attested.chain);
+            }
+            Self::Incarnation(incarnation) => {
+                writer.u8(12);
+                writer.u64(*incarnation);
+            }
+            Self::Epoch { directory, retired } => {
+                writer.u8(13);
+                writer.flag(*retired);
+                writer.bytes(&directory.encode());
+            }
+            Self::Floors {
+                floor,
+                revision_floor,
+            } => {
+                writer.u8(14);
+                write_ballot(&mut writer, floor);
+                writer.u64(*revision_floor);
+            }
+            Self::Time(time_ms) => {
+                writer.u8(16);
+                writer.u64(*time_ms);
             }
         }
         writer.finish()
@@ -98,7 +205,35 @@ impl Record {
             },
             2 => Self::Ceiling(Clock(reader.u64()?)),
             3 => Self::Roster(reader.bytes(ROSTER_LENGTH_MAX)?.to_vec()),
-            4 => Self::User(reader.bytes(USER_RECORD_LENGTH_MAX)?.to_vec()),
+            4 => Self::Signed(reader.bytes(SIGNED_LENGTH_MAX)?.to_vec()),
+            5 => Self::Throttle(reader.bytes(THROTTLE_RECORD_LENGTH_MAX)?.to_vec()),
+            6 => Self::Condemned {
+                ballot: read_ballot(&mut reader)?,
+                key: Bytes::copy_from_slice(reader.bytes(KEY_LENGTH_MAX)?),
+            },
+            7 => Self::Removed {
+                floor: read_ballot(&mut reader)?,
+                revision_floor: read_revision(&mut reader)?,
+                key: Bytes::copy_from_slice(reader.bytes(KEY_LENGTH_MAX)?),
+            },
+            8 => Self::Attested {
+                node: reader.u64()?,
+                attested: Attested {
+                    incarnation: reader.u64()?,
+                    counter: reader.u64()?,
+                    chain: reader.array()?,
+                },
+            },
+            12 => Self::Incarnation(reader.u64()?),
+            13 => Self::Epoch {
+                retired: reader.flag()?,
+                directory: DirectoryRecord::decode(reader.bytes(DIRECTORY_RECORD_LENGTH_MAX)?)?,
+            },
+            14 => Self::Floors {
+                floor: read_ballot(&mut reader)?,
+                revision_floor: read_revision(&mut reader)?,
+            },
+            16 => Self::Time(reader.u64()?),
             value => {
                 return Err(EncodingError::Unknown {
                     what: "record kind",
@@ -152,6 +287,15 @@ pub(crate) fn write_register(writer: &mut Writer, register: &Register) {
     }
 }
 
+/// Reads a revision that has a successor.
+fn read_revision(reader: &mut Reader<'_>) -> Result<u64, EncodingError> {
+    let revision = reader.u64()?;
+    if revision == u64::MAX {
+        return Err(EncodingError::Invalid("a revision has no successor"));
+    }
+    Ok(revision)
+}
+
 /// Reads a register.
 pub(crate) fn read_register(reader: &mut Reader<'_>) -> Result<Register, EncodingError> {
     let value = if reader.flag()? {
@@ -159,10 +303,7 @@ pub(crate) fn read_register(reader: &mut Reader<'_>) -> Result<Register, Encodin
     } else {
         None
     };
-    let revision = reader.u64()?;
-    if revision == u64::MAX {
-        return Err(EncodingError::Invalid("a revision has no successor"));
-    }
+    let revision = read_revision(reader)?;
     let count = reader.count(WINDOW_ENTRIES_MAX)?;
     let mut entries = Vec::with_capacity(count);
     for _ in 0..count {
@@ -202,6 +343,16 @@ pub(crate) fn read_register(reader: &mut Reader<'_>) -> Result<Register, Encodin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directory::{Member, MemberSet};
+
+    fn directory() -> DirectoryRecord {
+        let member = |node| Member {
+            node,
+            incarnation: 7,
+        };
+        let members = MemberSet::new(vec![member(1), member(2)], 2, 1);
+        DirectoryRecord::first(3, members.expect("a set"))
+    }
 
     fn samples() -> Vec<Record> {
         let mut window = Window::default();
@@ -237,7 +388,35 @@ mod tests {
             accepted(None),
             Record::Ceiling(Clock(77)),
             Record::Roster(vec![1, 2]),
-            Record::User(vec![3]),
+            Record::Signed(vec![3]),
+            Record::Throttle(vec![4]),
+            Record::Condemned {
+                key: Bytes::from_static(b"app/x"),
+                ballot,
+            },
+            Record::Removed {
+                key: Bytes::from_static(b"app/x"),
+                floor: ballot,
+                revision_floor: 9,
+            },
+            Record::Attested {
+                node: 5,
+                attested: Attested {
+                    incarnation: 6,
+                    counter: 7,
+                    chain: [8; 32],
+                },
+            },
+            Record::Incarnation(6),
+            Record::Epoch {
+                directory: directory(),
+                retired: true,
+            },
+            Record::Floors {
+                floor: ballot,
+                revision_floor: 9,
+            },
+            Record::Time(5),
         ]
     }
 

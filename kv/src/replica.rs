@@ -10,15 +10,21 @@
 //! durably. After a restart all promises are forgotten and the ceiling refuses
 //! every ballot that could have been promised (REPLICATION rule 3).
 
+mod epoch;
+mod forget;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
 use bytes::Bytes;
+use sealmoot_authn::policy::RESERVED_PREFIX;
 
 use crate::ballot::Ballot;
 use crate::clock::{Clock, HybridClock};
+use crate::directory::DirectoryRecord;
 use crate::log::Durable;
 use crate::message::{Reply, Request, SCAN_BYTES_MAX, SCAN_ENTRIES_MAX, ScanEntry};
+use crate::mutant::{Mutant, active};
 use crate::record::Record;
 use crate::register::Register;
 
@@ -45,8 +51,10 @@ struct Slot {
     promise: Ballot,
     accepted: Ballot,
     state: Register,
-    /// The log record that holds `accepted`; 0 when it was replayed.
+    /// The log record that holds `accepted`, and the mark; 0 when it was replayed.
     record: u64,
+    /// Whether it is a tombstone that all members hold.
+    condemned: bool,
 }
 
 /// The state of one replica.
@@ -55,8 +63,15 @@ pub struct Replica {
     epoch: u64,
     slots: BTreeMap<Bytes, Slot>,
     clock: HybridClock,
-    /// Every ballot up to this is refused: promises of former starts.
+    /// Every ballot up to this is refused: promises of former starts, and those of
+    /// keys that were removed.
     floor: Ballot,
+    /// The highest revision of any key that was removed.
+    revision_floor: u64,
+    /// The record that raised the floors last, or changed the epoch or the incarnation:
+    /// no answer under them leaves before it is durable.
+    floor_record: u64,
+    standing: Standing,
     /// The ceiling that was appended last, and the record that holds it.
     ceiling: (Clock, u64),
     /// The one before: promises below it do not wait for the last one.
@@ -69,12 +84,36 @@ pub struct Replica {
     waiting: VecDeque<(u64, RequestToken, Reply)>,
 }
 
+/// As whom the replica answers.
+#[derive(Debug)]
+enum Standing {
+    /// As a member of one epoch that never ends.
+    Fixed,
+    /// As what the directory's records say of this node.
+    InDirectory(InDirectory),
+}
+
+#[derive(Debug)]
+struct InDirectory {
+    node: u64,
+    /// None before the node was ever to be a member, and when its disk was lost.
+    incarnation: Option<u64>,
+    /// The record of the epoch; none before any was adopted.
+    record: Option<DirectoryRecord>,
+    /// The log record after which the data is dropped.
+    retiring: Option<u64>,
+}
+
 /// Collects what a log holds, record by record, and becomes a replica.
 #[derive(Debug, Default)]
 pub struct Replay {
     slots: BTreeMap<Bytes, Slot>,
     ceiling: Clock,
     highest: Clock,
+    floor: Ballot,
+    revision_floor: u64,
+    incarnation: Option<u64>,
+    directory: Option<DirectoryRecord>,
 }
 
 impl Replay {
@@ -89,25 +128,60 @@ impl Replay {
                     accepted: ballot,
                     state,
                     record: 0,
+                    condemned: false,
                 };
             }
+            Record::Condemned { key, ballot } => {
+                if let Some(slot) = self.slots.get_mut(&key) {
+                    slot.condemned = slot.accepted == ballot;
+                }
+            }
+            Record::Removed {
+                key,
+                floor,
+                revision_floor,
+            } => {
+                self.slots.remove(&key);
+                self.floor = self.floor.max(floor);
+                self.revision_floor = self.revision_floor.max(revision_floor);
+            }
             Record::Ceiling(clock) => self.ceiling = self.ceiling.max(clock),
-            Record::Roster(_) | Record::User(_) => {}
+            Record::Incarnation(_) | Record::Epoch { .. } | Record::Floors { .. } => {
+                self.record_of_epoch(record);
+            }
+            Record::Roster(_)
+            | Record::Signed(_)
+            | Record::Throttle(_)
+            | Record::Time(_)
+            | Record::Attested { .. } => {}
         }
+    }
+
+    /// The latest time that the log knows of.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.ceiling.max(self.highest)
     }
 
     /// The replica of `epoch`, whose log goes on after record number `appended`.
     #[must_use]
     pub fn finish(self, epoch: u64, appended: u64) -> Replica {
+        self.into_replica(epoch, appended, Standing::Fixed)
+    }
+
+    fn into_replica(self, epoch: u64, appended: u64, standing: Standing) -> Replica {
         Replica {
             epoch,
             slots: self.slots,
-            clock: HybridClock::starting_at(self.ceiling.max(self.highest)),
-            floor: if self.ceiling == Clock::ZERO {
-                Ballot::ZERO
+            clock: HybridClock::starting_at(self.ceiling.max(self.highest).max(self.floor.clock)),
+            floor: if self.ceiling == Clock::ZERO || active(Mutant::NoPromiseCeiling) {
+                self.floor
             } else {
-                Ballot::ceiling_of(epoch, self.ceiling)
+                self.floor.max(Ballot::ceiling_of(epoch, self.ceiling))
             },
+            revision_floor: self.revision_floor,
+            floor_record: 0,
+            standing,
             ceiling: (self.ceiling, 0),
             former_ceiling: (self.ceiling, 0),
             appended,
@@ -128,9 +202,36 @@ impl Replica {
     ) {
         let (after, reply) = match request {
             Request::Prepare { key, ballot } => self.prepare(wall_ms, key, ballot, effects),
-            Request::Accept { key, ballot, state } => {
-                self.accept(wall_ms, key, ballot, state, effects)
-            }
+            Request::Accept {
+                key,
+                ballot,
+                state,
+                next,
+                epoch,
+            } => self.accept(wall_ms, key, (ballot, epoch), state, next, effects),
+            Request::Condemn { key, ballot, epoch } => self
+                .refuse_forgetting(wall_ms, ballot, epoch)
+                .unwrap_or_else(|| self.condemn(key, ballot, effects)),
+            Request::Remove {
+                key,
+                ballot,
+                revision,
+                epoch,
+            } => self
+                .refuse_forgetting(wall_ms, ballot, epoch)
+                .unwrap_or_else(|| self.remove(key, ballot, revision, effects)),
+            Request::Fence { epoch } => self.fence(epoch),
+            Request::Install {
+                key,
+                ballot,
+                state,
+                epoch,
+            } => self.install(wall_ms, key, (ballot, epoch), state, effects),
+            Request::RaiseFloors {
+                floor,
+                revision_floor,
+                epoch,
+            } => self.carry_floors(wall_ms, (floor, epoch), revision_floor, effects),
             Request::Read { key, epoch } => self.read(&key, epoch),
             Request::Scan {
                 prefix,
@@ -139,7 +240,8 @@ impl Replica {
                 epoch,
             } => self.scan(&prefix, &after, limit, epoch),
         };
-        if after <= self.durable {
+        let after = after.max(self.floor_record);
+        if after <= self.durable || active(Mutant::AcknowledgedBeforeSync) {
             effects.push(Effect::Reply(token, reply));
         } else {
             self.waiting.push_back((after, token, reply));
@@ -149,11 +251,12 @@ impl Replica {
     /// Takes note that records are durable and releases what waited for them.
     pub fn synced(&mut self, durable: Durable, effects: &mut Vec<Effect>) {
         self.durable = self.durable.max(durable.through());
+        self.drop_when_retired();
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.retain_mut(|(after, token, reply)| {
             let released = *after <= self.durable;
             if released {
-                let reply = std::mem::replace(reply, Reply::Accepted);
+                let reply = std::mem::replace(reply, Reply::Accepted { promised: false });
                 effects.push(Effect::Reply(*token, reply));
             }
             !released
@@ -205,13 +308,12 @@ impl Replica {
         let (promise, accepted) = slot.map_or((Ballot::ZERO, Ballot::ZERO), |slot| {
             (slot.promise, slot.accepted)
         });
-        let standing = promise.max(accepted).max(self.floor);
-        let clock_standing = promise.clock.max(accepted.clock).max(self.floor.clock);
-        if ballot <= standing || ballot.clock <= clock_standing {
+        let promise = self.effective_promise(slot.map(|_| promise));
+        let standing = promise.max(accepted);
+        if !rises_above(ballot, promise) || !rises_above(ballot, accepted) {
             return (0, Reply::Refused { standing });
         }
-        self.clock.merge(ballot.clock);
-        let ceiling = self.raise_ceiling(ballot.clock, effects);
+        let ceiling = self.promise(ballot, effects);
         // A key that was only ever prepared needs a slot for its promise; what
         // bounds them is that preparing takes a signed session's right to write.
         let slot = self.slots.entry(key).or_default();
@@ -219,6 +321,9 @@ impl Replica {
         let reply = Reply::Holds {
             accepted: slot.accepted,
             state: slot.state.clone(),
+            condemned: slot.condemned,
+            revision_floor: self.revision_floor,
+            floor: self.floor,
         };
         (ceiling.max(slot.record), reply)
     }
@@ -227,39 +332,98 @@ impl Replica {
         &mut self,
         wall_ms: u64,
         key: Bytes,
-        ballot: Ballot,
+        (ballot, epoch): (Ballot, u64),
         state: Register,
+        next: Option<Ballot>,
         effects: &mut Vec<Effect>,
     ) -> (u64, Reply) {
-        if let Some(refusal) = self.refuse_ballot(wall_ms, ballot) {
+        if let Some(refusal) = self.refuse_former_ballot(wall_ms, ballot, epoch) {
             return (0, refusal);
         }
-        let floor = self.floor;
-        let slot = self.slots.entry(key.clone()).or_default();
-        if slot.accepted == ballot {
-            return (slot.record, Reply::Accepted);
+        let held = self.slots.get(&key);
+        let accepted = held.map_or(Ballot::ZERO, |slot| slot.accepted);
+        // The very message that was granted before: it changes nothing.
+        if let Some(held) = held
+            && accepted == ballot
+        {
+            let record = held.record;
+            let (ceiling, promised) = self.promise_next(wall_ms, &key, next, effects);
+            return (record.max(ceiling), Reply::Accepted { promised });
         }
-        let promise = slot.promise.max(floor);
-        if ballot < promise || ballot <= slot.accepted {
-            let standing = promise.max(slot.accepted);
+        let promise = self.effective_promise(held.map(|slot| slot.promise));
+        if ballot < promise || ballot <= accepted {
+            let standing = promise.max(accepted);
             return (0, Reply::Refused { standing });
         }
         self.appended += 1;
-        *slot = Slot {
+        let record = self.appended;
+        let slot = Slot {
             promise: ballot,
             accepted: ballot,
             state: state.clone(),
-            record: self.appended,
+            record,
+            condemned: false,
         };
+        self.slots.insert(key.clone(), slot);
         self.clock.merge(ballot.clock);
-        let record = Record::Accepted { key, ballot, state };
-        effects.push(Effect::Append(self.appended, record));
-        (self.appended, Reply::Accepted)
+        let accepted = Record::Accepted {
+            key: key.clone(),
+            ballot,
+            state,
+        };
+        effects.push(Effect::Append(record, accepted));
+        let (ceiling, promised) = self.promise_next(wall_ms, &key, next, effects);
+        (record.max(ceiling), Reply::Accepted { promised })
+    }
+
+    /// Promises the ballot that came along with an accept, under the conditions of a
+    /// prepare; to be called while the accepted state is the one that it came with.
+    /// Returns the record that the promise rests on, and whether it is given.
+    fn promise_next(
+        &mut self,
+        wall_ms: u64,
+        key: &Bytes,
+        next: Option<Ballot>,
+        effects: &mut Vec<Effect>,
+    ) -> (u64, bool) {
+        let (Some(next), Some(slot)) = (next, self.slots.get(key)) else {
+            return (0, false);
+        };
+        let promise = self.effective_promise(Some(slot.promise));
+        // A repeated message finds its own promise.
+        if next != slot.promise {
+            let acceptable = self.refuse_ballot(wall_ms, next).is_none();
+            if !acceptable || !rises_above(next, promise) || !rises_above(next, slot.accepted) {
+                return (0, false);
+            }
+        }
+        let ceiling = self.promise(next, effects);
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.promise = next;
+        }
+        (ceiling, true)
+    }
+
+    /// What stands against a ballot for a key: its promise, and the floor whether
+    /// there is a record or not.
+    fn effective_promise(&self, promise: Option<Ballot>) -> Ballot {
+        match promise {
+            Some(promise) if active(Mutant::RecordIgnoresFloor) => promise,
+            Some(promise) => promise.max(self.floor),
+            None => self.floor,
+        }
+    }
+
+    /// Follows the clock of a ballot that is promised; returns the record that must
+    /// be durable before the promise is told.
+    fn promise(&mut self, ballot: Ballot, effects: &mut Vec<Effect>) -> u64 {
+        self.clock.merge(ballot.clock);
+        self.raise_ceiling(ballot.clock, effects)
     }
 
     fn read(&self, key: &Bytes, epoch: u64) -> (u64, Reply) {
-        if epoch != self.epoch {
-            return (0, Reply::WrongEpoch { epoch: self.epoch });
+        if let Some(refusal) = self.refuse_epoch(epoch) {
+            return (0, refusal);
         }
         match self.slots.get(key) {
             None => (
@@ -267,6 +431,9 @@ impl Replica {
                 Reply::Holds {
                     accepted: Ballot::ZERO,
                     state: Register::default(),
+                    condemned: false,
+                    revision_floor: self.revision_floor,
+                    floor: self.floor,
                 },
             ),
             Some(slot) => (
@@ -274,14 +441,17 @@ impl Replica {
                 Reply::Holds {
                     accepted: slot.accepted,
                     state: slot.state.clone(),
+                    condemned: slot.condemned,
+                    revision_floor: self.revision_floor,
+                    floor: self.floor,
                 },
             ),
         }
     }
 
     fn scan(&self, prefix: &Bytes, after: &Bytes, limit: usize, epoch: u64) -> (u64, Reply) {
-        if epoch != self.epoch {
-            return (0, Reply::WrongEpoch { epoch: self.epoch });
+        if let Some(refusal) = self.refuse_epoch(epoch) {
+            return (0, refusal);
         }
         let limit = limit.clamp(1, SCAN_ENTRIES_MAX);
         let start = if *after >= *prefix && !after.is_empty() {
@@ -297,7 +467,9 @@ impl Replica {
             if !key.starts_with(prefix) {
                 break;
             }
-            if slot.accepted == Ballot::ZERO {
+            // What the store keeps for itself is listed by its own prefix only.
+            let hidden = key.starts_with(RESERVED_PREFIX) && !prefix.starts_with(RESERVED_PREFIX);
+            if slot.accepted == Ballot::ZERO || hidden {
                 continue;
             }
             if entries.len() == limit || bytes > SCAN_BYTES_MAX {
@@ -313,11 +485,25 @@ impl Replica {
                 size: slot.state.value.as_ref().map(|value| value.len() as u64),
             });
         }
-        (record, Reply::Scanned { entries, complete })
+        let floor = self.floor;
+        let scanned = Reply::Scanned {
+            entries,
+            complete,
+            floor,
+        };
+        (record, scanned)
     }
 
     fn refuse_ballot(&self, wall_ms: u64, ballot: Ballot) -> Option<Reply> {
-        if ballot.epoch != self.epoch {
+        self.refuse_former_ballot(wall_ms, ballot, ballot.epoch)
+    }
+
+    /// The same for a ballot that may be of an epoch before the asker's.
+    fn refuse_former_ballot(&self, wall_ms: u64, ballot: Ballot, epoch: u64) -> Option<Reply> {
+        if let Some(refusal) = self.refuse_epoch(epoch) {
+            return Some(refusal);
+        }
+        if ballot.epoch > epoch {
             return Some(Reply::WrongEpoch { epoch: self.epoch });
         }
         let clock = self.clock.peek(wall_ms);
@@ -352,4 +538,11 @@ impl Replica {
         let record = Record::Ceiling(self.ceiling.0);
         effects.push(Effect::Append(self.appended, record));
     }
+}
+
+/// Whether a ballot may be promised over another: above it, and with a higher clock
+/// whatever the epochs, so that the clock of a key's ballots never falls.
+fn rises_above(ballot: Ballot, standing: Ballot) -> bool {
+    let falls = ballot.epoch > standing.epoch && active(Mutant::ClockFallsAcrossEpochs);
+    ballot > standing && (ballot.clock > standing.clock || falls)
 }

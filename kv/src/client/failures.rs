@@ -64,6 +64,11 @@ pub(super) fn judge_status(status: &Status, maybe_executed: bool) -> Verdict {
         Kind::OutcomeLost => Verdict::Final(unknown(&message, nodes)),
         Kind::SessionEnded => Verdict::Refused(session_ended()),
         Kind::NotFormed => Verdict::ElseWhere(Failure::new(Code::NotInitialised, message)),
+        Kind::Unconfirmed => Verdict::ElseWhere(
+            Failure::new(Code::NoQuorum, message)
+                .hint("start the other nodes, or mend the network between them")
+                .nodes(nodes),
+        ),
         Kind::Draining => Verdict::ElseWhere(Failure::new(Code::Draining, message)),
         Kind::Unspecified => judge_plain(status, message),
     }
@@ -73,7 +78,7 @@ fn judge_plain(status: &Status, message: String) -> Verdict {
     match status.code() {
         StatusCode::PermissionDenied => Verdict::Final(
             Failure::new(Code::PermissionDenied, message)
-                .hint("authctl check USER ACTION KEY shows the rule that decides"),
+                .hint("ask an administrator of the realm for the right; kv help permission_denied"),
         ),
         StatusCode::InvalidArgument => Verdict::Final(Failure::usage(message)),
         StatusCode::Unauthenticated => Verdict::Refused(session_ended()),
@@ -116,8 +121,10 @@ fn session_ended() -> Failure {
 pub(super) fn final_connect_failure(address: &str, error: &ConnectError) -> Option<Failure> {
     match error {
         ConnectError::Untrusted(refusal) if refusal.details == WRONG_REALM => Some(
-            Failure::new(Code::WrongRealm, format!("{address}: {}", refusal.message))
-                .hint("compare with `authctl realm show`; kv help wrong_realm"),
+            Failure::new(Code::WrongRealm, format!("{address}: {}", refusal.message)).hint(
+                "compare the id with an administrator's `authctl realm show`, and name it with \
+                     --realm; kv help wrong_realm",
+            ),
         ),
         _ => None,
     }

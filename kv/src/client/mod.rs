@@ -6,9 +6,10 @@
 //! again, at another node if need be, until it is answered or its time is over;
 //! only then is its outcome unknown.
 
-mod context;
 mod failures;
 mod login;
+mod logout;
+mod nodes;
 mod write_turns;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,23 +20,29 @@ use bytes::Bytes;
 use sealmoot_authn::cli::{Code, Failure, NodeOutcome};
 use sealmoot_authn::pin::RealmPin;
 use sealmoot_authn::presentation::Presentation;
+use sealmoot_authn::records::RevokedNodesRecord;
 use sealmoot_crypto::random;
 use sealmoot_crypto::signature::SigningKey;
 use sealmoot_rpc::{Connection, Connector, Execution, Limits, Status};
 
 use crate::clock::Clock;
+use crate::placement::preferred_member;
 use crate::proto::failure_details::Kind;
 use crate::proto::{
-    ClusterStatusReply, ClusterStatusRequest, CompareAndSetRequest, DeleteRequest, GetReply,
-    GetRequest, ListReply, ListRequest, NodeReport, Operation, PutRequest, StoreClient, WriteReply,
+    ClusterStatusReply, ClusterStatusRequest, CompareAndSetRequest, CreateNamespaceRequest,
+    DeleteRequest, GetReply, GetRequest, ListNamespacesReply, ListNamespacesRequest, ListReply,
+    ListRequest, Namespace, NamespaceReply, NodeReport, Operation, PutRequest,
+    ShowNamespaceRequest, StoreClient, WriteReply,
 };
 use crate::register::Expectation;
 
 pub use crate::coordinator::Level;
-pub use context::{Context, ContextError, current};
-pub use login::{LoginRequest, log_in};
+pub use login::{LoginCredential, LoginRequest, log_in, log_in_with_codes, reach};
+pub use logout::{EndedAt, end_session};
+pub use sealmoot_authn::context::{Context, ContextError, current};
 
 use failures::{Verdict, details_of, judge_status};
+use nodes::Nodes;
 use write_turns::WriteTurns;
 
 /// Longest time for one attempt at one node; then another is asked.
@@ -48,12 +55,12 @@ const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// A session in use.
 pub struct Client {
     connector: Connector,
+    pin: Arc<RealmPin>,
     addresses: Vec<String>,
     nodes: usize,
     realm: sealmoot_authn::realm_id::RealmId,
-    /// The address in use and its connection.
-    current: tokio::sync::Mutex<Option<(usize, Connection)>>,
-    /// Where to look first for the next connection.
+    connections: Nodes,
+    /// Which address is asked first about what belongs to no key.
     preferred: AtomicU64,
     number: [u8; 16],
     sequence: AtomicU64,
@@ -75,6 +82,16 @@ pub enum Write {
     Delete,
     /// Sets it if the key is as expected.
     CompareAndSet(Expectation, Bytes),
+    /// Creates the namespace that the key names: how many nodes hold a key, must
+    /// hold a write, and answer a quorum read.
+    CreateNamespace {
+        /// N.
+        replicas: u32,
+        /// W.
+        write: u32,
+        /// R.
+        read: u32,
+    },
 }
 
 /// Why a write has no reply.
@@ -89,6 +106,10 @@ enum Unsent {
 
 /// What a request needs besides the connection.
 struct Attempt {
+    /// The place of the node that is asked first.
+    first: usize,
+    /// The place of the node that was asked last.
+    used: Option<usize>,
     started: Instant,
     deadline: Instant,
     pause: Duration,
@@ -118,16 +139,18 @@ impl Client {
             receipt: context.proof.receipt.clone(),
         };
         let pin = Arc::new(RealmPin::new(context.realm, &presentation));
+        let addresses = if addresses.is_empty() {
+            context.addresses.clone()
+        } else {
+            addresses
+        };
         Ok(Self {
-            connector: Connector::new(&key, pin, limits()).map_err(Failure::internal)?,
-            addresses: if addresses.is_empty() {
-                context.addresses.clone()
-            } else {
-                addresses
-            },
+            connector: Connector::new(&key, pin.clone(), limits()).map_err(Failure::internal)?,
+            pin,
+            connections: Nodes::new(addresses.len()),
+            addresses,
             nodes: context.addresses.len(),
             realm: context.realm,
-            current: tokio::sync::Mutex::new(None),
             preferred: AtomicU64::new(0),
             number: random::array().map_err(Failure::internal)?,
             sequence: AtomicU64::new(1),
@@ -139,12 +162,28 @@ impl Client {
         })
     }
 
-    /// Prefers the node at this place of the addresses: clients that each prefer
-    /// another one spread over the nodes.
+    /// Prefers the node at this place of the addresses for lists and questions about
+    /// the cluster: clients that each prefer another one spread over the nodes. What is
+    /// about one key goes to the node that the key prefers.
     #[must_use]
     pub fn preferring(self, index: usize) -> Self {
         self.preferred.store(index as u64, Ordering::Relaxed);
         self
+    }
+
+    /// Knows from now on of nodes that are believed no more.
+    #[must_use]
+    pub fn knowing(self, revoked_nodes: Option<RevokedNodesRecord>) -> Self {
+        if let Some(record) = revoked_nodes {
+            self.pin.know(record);
+        }
+        self
+    }
+
+    /// The nodes that are believed no more, as far as any node has shown it.
+    #[must_use]
+    pub fn revoked_nodes(&self) -> Option<RevokedNodesRecord> {
+        self.pin.revoked_nodes()
     }
 
     /// Writes a key.
@@ -155,7 +194,7 @@ impl Client {
         // One write of a key at a time, so that its number is the highest.
         let _turn = self.turns.take(key).await;
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
-        let mut attempt = self.attempt();
+        let mut attempt = self.attempt(Some(key));
         let mut deadline = self.deadline();
         loop {
             let operation = Operation {
@@ -199,7 +238,7 @@ impl Client {
             key: key.clone(),
             level: crate::proto::Level::from(level).into(),
         };
-        self.read(|client, timeout| {
+        self.read(Some(key), |client, timeout| {
             let request = request.clone();
             async move { client.get(request, timeout).await }
         })
@@ -223,9 +262,42 @@ impl Client {
             limit,
             level: crate::proto::Level::from(level).into(),
         };
-        self.read(|client, timeout| {
+        self.read(None, |client, timeout| {
             let request = request.clone();
             async move { client.list(request, timeout).await }
+        })
+        .await
+    }
+
+    /// Reads the settings of a namespace.
+    ///
+    /// # Errors
+    /// A [`Failure`].
+    pub async fn show_namespace(&self, name: &Bytes) -> Result<NamespaceReply, Failure> {
+        let request = ShowNamespaceRequest { name: name.clone() };
+        self.read(None, |client, timeout| {
+            let request = request.clone();
+            async move { client.show_namespace(request, timeout).await }
+        })
+        .await
+    }
+
+    /// Lists namespaces that follow `after` and that the session may administer.
+    ///
+    /// # Errors
+    /// A [`Failure`].
+    pub async fn list_namespaces(
+        &self,
+        after: &Bytes,
+        limit: u32,
+    ) -> Result<ListNamespacesReply, Failure> {
+        let request = ListNamespacesRequest {
+            after: after.clone(),
+            limit,
+        };
+        self.read(None, |client, timeout| {
+            let request = request.clone();
+            async move { client.list_namespaces(request, timeout).await }
         })
         .await
     }
@@ -235,7 +307,7 @@ impl Client {
     /// # Errors
     /// A [`Failure`].
     pub async fn cluster_status(&self) -> Result<ClusterStatusReply, Failure> {
-        self.read(|client, timeout| async move {
+        self.read(None, |client, timeout| async move {
             client
                 .cluster_status(ClusterStatusRequest {}, timeout)
                 .await
@@ -273,11 +345,15 @@ impl Client {
         silent.iter().filter(unreported).cloned().collect()
     }
 
-    async fn read<R, F>(&self, call: impl Fn(StoreClient, Duration) -> F) -> Result<R, Failure>
+    async fn read<R, F>(
+        &self,
+        key: Option<&Bytes>,
+        call: impl Fn(StoreClient, Duration) -> F,
+    ) -> Result<R, Failure>
     where
         F: Future<Output = Result<R, Status>>,
     {
-        let mut attempt = self.attempt();
+        let mut attempt = self.attempt(key);
         loop {
             let Some(connection) = self.connection(&mut attempt).await? else {
                 self.pause(&mut attempt).await?;
@@ -331,34 +407,52 @@ impl Client {
                 };
                 client.compare_and_set(request, timeout).await
             }
+            Write::CreateNamespace {
+                replicas,
+                write,
+                read,
+            } => {
+                let namespace = Namespace {
+                    name: key,
+                    replicas: *replicas,
+                    write: *write,
+                    read: *read,
+                };
+                let request = CreateNamespaceRequest {
+                    operation,
+                    namespace: Some(namespace),
+                };
+                client.create_namespace(request, timeout).await
+            }
         };
         sent.map_err(Unsent::Failed)
     }
 
     /// A connection to some node; `None` when none answers just now.
     async fn connection(&self, attempt: &mut Attempt) -> Result<Option<Connection>, Failure> {
-        let mut current = self.current.lock().await;
-        if let Some((_, connection)) = &*current
-            && !connection.is_closed()
-        {
-            return Ok(Some(connection.clone()));
-        }
-        *current = None;
         let mut outcomes = Vec::new();
         let mut refused = None;
-        let first = self.preferred.load(Ordering::Relaxed) as usize;
-        for offset in 0..self.addresses.len() {
-            let index = (first + offset) % self.addresses.len();
+        for index in self.connections.in_order(attempt.first, Instant::now()) {
+            let mut held = self.connections.connection(index).lock().await;
+            if let Some(connection) = &*held
+                && !connection.is_closed()
+            {
+                attempt.used = Some(index);
+                return Ok(Some(connection.clone()));
+            }
+            *held = None;
             let address = &self.addresses[index];
             let patience = attempt.remaining().min(CONNECT_MAX);
             match self.connector.connect(address, patience).await {
                 Ok(connection) => {
                     self.set_silent(outcomes);
-                    self.preferred.store(index as u64, Ordering::Relaxed);
-                    *current = Some((index, connection.clone()));
+                    self.connections.answered(index);
+                    attempt.used = Some(index);
+                    *held = Some(connection.clone());
                     return Ok(Some(connection));
                 }
                 Err(error) => {
+                    self.connections.pass_over(index, Instant::now());
                     if let Some(failure) = failures::final_connect_failure(address, &error) {
                         return Err(failure);
                     }
@@ -371,7 +465,7 @@ impl Client {
         if let Some(failure) = refused {
             return Err(failure.nodes(outcomes));
         }
-        attempt.last = Some(
+        attempt.note(
             Failure::new(Code::Unreachable, "no node answered")
                 .hint("start them (kvd start --data DIR), or name others with --endpoints")
                 .nodes(outcomes.clone()),
@@ -385,31 +479,33 @@ impl Client {
     async fn take_failure(&self, attempt: &mut Attempt, status: &Status) -> Result<(), Failure> {
         let verdict = judge_status(status, attempt.maybe_executed);
         match verdict {
-            Verdict::Final(failure) => return Err(failure),
-            Verdict::Retry(failure) => attempt.last = Some(failure),
+            Verdict::Final(failure) => return Err(attempt.end_with(failure)),
+            Verdict::Retry(failure) => attempt.note(failure),
             Verdict::ElseWhere(failure) => {
-                attempt.last = Some(failure);
-                self.leave_node().await;
+                attempt.note(failure);
+                self.leave_node(attempt).await;
             }
             Verdict::Refused(failure) => {
                 attempt.refusals += 1;
                 if attempt.refusals >= self.addresses.len() {
-                    return Err(failure);
+                    return Err(attempt.end_with(failure));
                 }
-                attempt.last = Some(failure);
-                self.leave_node().await;
+                attempt.note(failure);
+                self.leave_node(attempt).await;
             }
         }
         self.pause(attempt).await
     }
 
-    /// Gives up the connection in use: the next attempt begins with another node.
-    async fn leave_node(&self) {
-        let mut current = self.current.lock().await;
-        if let Some((index, connection)) = current.take() {
+    /// Gives up the node that was asked last: the next attempt begins with another.
+    async fn leave_node(&self, attempt: &mut Attempt) {
+        let Some(index) = attempt.used.take() else {
+            return;
+        };
+        self.connections.pass_over(index, Instant::now());
+        attempt.first = (index + 1) % self.addresses.len();
+        if let Some(connection) = self.connections.connection(index).lock().await.take() {
             connection.close();
-            let next = (index + 1) % self.addresses.len();
-            self.preferred.store(next as u64, Ordering::Relaxed);
         }
     }
 
@@ -422,9 +518,15 @@ impl Client {
         Ok(())
     }
 
-    fn attempt(&self) -> Attempt {
+    fn attempt(&self, key: Option<&Bytes>) -> Attempt {
         let started = Instant::now();
+        let first = match key {
+            Some(key) => preferred_member(key, self.addresses.len()),
+            None => self.preferred.load(Ordering::Relaxed) as usize,
+        };
         Attempt {
+            first,
+            used: None,
             started,
             deadline: started + self.timeout,
             pause: PAUSE_FIRST,
@@ -460,8 +562,24 @@ impl Attempt {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
+    /// Remembers a failure, unless it says only that time ran out while one more
+    /// node was asked: then what was known before tells more.
+    fn note(&mut self, failure: Failure) {
+        let ran_out = failure.code == Code::Timeout || self.remaining().is_zero();
+        if !ran_out || self.last.is_none() {
+            self.last = Some(failure);
+        }
+    }
+
     fn next_timeout(&self) -> Duration {
         self.remaining().min(ATTEMPT_MAX)
+    }
+
+    /// The end, for a reason that another attempt would not change. It says nothing
+    /// about attempts before, which may have acted.
+    fn end_with(&mut self, failure: Failure) -> Failure {
+        self.last = Some(failure);
+        self.final_failure()
     }
 
     fn final_failure(&mut self) -> Failure {
@@ -489,5 +607,59 @@ fn limits() -> Limits {
         keepalive_idle: Duration::from_millis(700),
         keepalive_timeout: Duration::from_millis(1_300),
         ..Limits::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(left: Duration) -> Attempt {
+        let started = Instant::now();
+        Attempt {
+            first: 0,
+            used: None,
+            started,
+            deadline: started + left,
+            pause: PAUSE_FIRST,
+            last: None,
+            maybe_executed: false,
+            refusals: 0,
+        }
+    }
+
+    #[test]
+    fn a_refusal_after_an_attempt_that_may_have_acted_is_no_certainty() {
+        let refused = || Failure::new(Code::PermissionDenied, "no role grants it");
+        let mut first = attempt(Duration::from_secs(60));
+        assert_eq!(first.end_with(refused()).code, Code::PermissionDenied);
+        let mut retried = attempt(Duration::from_secs(60));
+        retried.maybe_executed = true;
+        let told = retried.end_with(refused());
+        assert_eq!(told.code, Code::OutcomeUnknown);
+        assert!(told.message.contains("no role grants it"), "{told:?}");
+    }
+
+    #[test]
+    fn that_time_ran_out_takes_nothing_back_of_what_a_node_has_said() {
+        let no_quorum = || Failure::new(Code::NoQuorum, "1 of 3 nodes answered, 2 needed");
+        let timeout = || Failure::new(Code::Timeout, "no time left to call");
+        let unreachable = || Failure::new(Code::Unreachable, "no node answered");
+
+        let mut in_time = attempt(Duration::from_secs(60));
+        in_time.note(timeout());
+        assert_eq!(in_time.final_failure().code, Code::Timeout);
+        in_time.note(unreachable());
+        in_time.note(no_quorum());
+        in_time.note(timeout());
+        assert_eq!(in_time.final_failure().code, Code::NoQuorum);
+        in_time.note(no_quorum());
+        in_time.note(unreachable());
+        assert_eq!(in_time.final_failure().code, Code::Unreachable);
+
+        let mut over = attempt(Duration::ZERO);
+        over.note(no_quorum());
+        over.note(unreachable());
+        assert_eq!(over.final_failure().code, Code::NoQuorum);
     }
 }

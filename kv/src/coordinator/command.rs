@@ -39,6 +39,17 @@ pub enum Command {
         /// How much the read promises.
         level: Level,
     },
+    /// Have P of the old and of the new members promise a ballot, and W of the new ones
+    /// accept the highest state under it; a step of a change of members.
+    Settle {
+        /// The key.
+        key: Bytes,
+    },
+    /// Forget a key that was deleted long ago; the node's own affair.
+    Forget {
+        /// The key.
+        key: Bytes,
+    },
     /// List keys.
     List {
         /// With what they begin.
@@ -62,6 +73,11 @@ pub enum Answer {
         /// How many members hold it, so far.
         acks: usize,
     },
+    /// To `Settle`.
+    Settled,
+    /// To `Forget`: whether the key is gone everywhere; else it was too early, or
+    /// somebody wrote it again.
+    Forgotten(bool),
     /// To a read.
     Value(Register),
     /// To a list.
@@ -108,6 +124,9 @@ pub enum FailureKind {
     /// no longer be told: its deadline passed, or a later write of the same
     /// client was applied.
     OutcomeLost,
+    /// The register of the key's namespace holds settings that this node cannot go
+    /// by; nothing was begun.
+    SettingsUnusable,
 }
 
 /// A request that ended badly.

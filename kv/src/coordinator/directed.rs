@@ -1,134 +1,9 @@
 //! Directed schedules: the few steps that bring a rare fault about, in order.
 
+use super::by_hand::*;
 use super::*;
-use crate::disk::MemoryDisk;
-use crate::log::{Log, LogKey, LogOptions};
 use crate::register::{Change, Expectation, Operation as Write, OperationId, Outcome};
-use crate::replica::{Effect as ReplicaEffect, Replay, Replica};
-use sealmoot_crypto::secret::SecretArray;
-
-const KEY: Bytes = Bytes::from_static(b"app/x");
-const EPOCH: u64 = 1;
-const WALL_MS: u64 = 1_000_000;
-
-/// A replica that answers at once, its log synced for every answer.
-struct Prompt {
-    replica: Replica,
-    log: Log<MemoryDisk>,
-}
-
-impl Prompt {
-    fn three() -> Vec<Self> {
-        (1..=3)
-            .map(|number| {
-                let key = LogKey::from_root(&SecretArray::from_bytes([number; 32]));
-                let options = LogOptions::default()
-                    .with_segment_bytes(64 * 1024)
-                    .expect("a segment size")
-                    .without_helper();
-                Self {
-                    replica: Replay::default().finish(EPOCH, 0),
-                    log: Log::create(MemoryDisk::new(), key, 1, options).expect("created"),
-                }
-            })
-            .collect()
-    }
-
-    fn ask(&mut self, wall_ms: u64, request: Request) -> Reply {
-        let mut effects = Vec::new();
-        self.replica.request(wall_ms, 0, request, &mut effects);
-        let mut answer = None;
-        while answer.is_none() {
-            let mut records = Vec::new();
-            for effect in std::mem::take(&mut effects) {
-                match effect {
-                    ReplicaEffect::Append(_, record) => records.push(record.encode()),
-                    ReplicaEffect::Reply(_, reply) => answer = Some(reply),
-                }
-            }
-            assert!(
-                answer.is_some() || !records.is_empty(),
-                "nothing to wait for"
-            );
-            let durable = self.log.commit(&records).expect("committed");
-            self.replica.synced(durable, &mut effects);
-        }
-        answer.expect("the loop ends with an answer")
-    }
-}
-
-/// A coordinator whose messages are delivered by hand.
-struct Hand {
-    coordinator: Coordinator,
-    now: Now,
-    outbox: Vec<(usize, CallId, Request)>,
-    finished: Vec<Result<Answer, Failure>>,
-}
-
-impl Hand {
-    fn new(me: usize, wall_ms: u64) -> Self {
-        let proposer = Proposer {
-            node: me as u64 + 1,
-            start: 1,
-        };
-        Self {
-            coordinator: Coordinator::new(
-                me,
-                EPOCH,
-                proposer,
-                Quorums::majority(3),
-                Clock::ZERO,
-                1,
-            ),
-            now: Now {
-                wall_ms,
-                steady_ms: 0,
-            },
-            outbox: Vec::new(),
-            finished: Vec::new(),
-        }
-    }
-
-    fn take(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
-            match effect {
-                Effect::Send(member, call, request) => self.outbox.push((member, call, request)),
-                Effect::Finish(_, result) => self.finished.push(result),
-            }
-        }
-    }
-
-    fn begin(&mut self, command: Command) {
-        let mut effects = Vec::new();
-        self.coordinator
-            .begin(self.now, 1, command, 60_000, &mut effects);
-        self.take(effects);
-    }
-
-    /// Delivers what is in the outbox, in order; members beyond `reach` are cut off.
-    fn deliver(&mut self, replicas: &mut [Prompt], reach: &[usize], clocks: &[u64; 3]) {
-        for (member, call, request) in std::mem::take(&mut self.outbox) {
-            let mut effects = Vec::new();
-            if reach.contains(&member) {
-                let reply = replicas[member].ask(clocks[member], request);
-                self.coordinator
-                    .reply(self.now, call, member, reply, &mut effects);
-            } else {
-                self.coordinator
-                    .unreachable(self.now, call, member, "cut off", &mut effects);
-            }
-            self.take(effects);
-        }
-    }
-
-    fn pass(&mut self, milliseconds: u64) {
-        self.now.steady_ms += milliseconds;
-        self.now.wall_ms += milliseconds;
-        let mut effects = Vec::new();
-        self.coordinator.tick(self.now, &mut effects);
-        self.take(effects);
-    }
-}
+use crate::replica::{Effect as ReplicaEffect, Replay};
 
 fn write(key: Bytes, client: u8, change: Change) -> Command {
     Command::Write {
@@ -251,6 +126,8 @@ fn a_restart_forgets_no_promise() {
             key: KEY,
             ballot: ballot(clock),
             state: crate::register::Register::default(),
+            next: None,
+            epoch: EPOCH,
         };
         for request in [prepare(clock), accept] {
             let mut effects = Vec::new();

@@ -12,12 +12,19 @@
 //! - A **list** merges scans and reads each key about which they disagree.
 
 mod command;
+mod electorate;
+mod epoch;
+mod forget;
+mod gathered;
 mod list;
 mod read;
 mod round;
+mod settings;
+mod warm;
 mod write;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -28,11 +35,16 @@ use crate::quorum::Quorums;
 use crate::replica::CLOCK_LEAD_MS_MAX;
 
 pub use command::{Answer, Command, Failure, FailureKind, Level, ListEntry};
+pub use electorate::Membership;
 pub use round::MemberReport;
 
+use electorate::Electorate;
+use forget::Forget;
 use list::List;
 use read::Read;
 use round::Round;
+use settings::Namespaces;
+use warm::WarmBallots;
 use write::Write;
 
 /// Most requests in progress at one coordinator.
@@ -78,12 +90,19 @@ enum Owner {
     Client(Token),
     /// A list that needs the read of this key.
     List(u64, Bytes),
+    /// Whoever waits for the settings of this namespace.
+    Settings(Bytes),
+    /// Writes that wait until the default of this namespace is permanent.
+    Claim(Bytes),
+    /// A list that needs to know the namespaces that it spans.
+    Spanning(u64),
 }
 
 enum Kind {
     Write(Write),
     Read(Read),
     List(List),
+    Forget(Forget),
 }
 
 struct Operation {
@@ -92,15 +111,19 @@ struct Operation {
     wake_ms: u64,
     round: Round,
     attempts: u32,
+    /// Whether a member is in another epoch, so that the round proves nothing.
+    unsettled: bool,
+    electorate: Electorate,
     kind: Kind,
 }
 
 /// All requests in progress at one node.
 pub struct Coordinator {
     me: usize,
-    epoch: u64,
+    /// How many nodes the shell knows, members or not.
+    nodes: usize,
+    membership: Arc<Membership>,
     proposer: Proposer,
-    quorums: Quorums,
     clock: HybridClock,
     operations: BTreeMap<u64, Operation>,
     next_operation: u64,
@@ -108,6 +131,10 @@ pub struct Coordinator {
     queues: BTreeMap<Bytes, VecDeque<u64>>,
     /// Members that did not answer when last asked: asked last by reads.
     suspected: Vec<bool>,
+    /// Members to which the shell knows that there is no connection.
+    unconnected: Vec<bool>,
+    warm: WarmBallots,
+    namespaces: Namespaces,
     jitter: u64,
 }
 
@@ -123,16 +150,33 @@ impl Coordinator {
         clock: Clock,
         seed: u64,
     ) -> Self {
+        let membership = Membership::stable(epoch, quorums);
+        Self::among(me, quorums.members(), membership, proposer, clock, seed)
+    }
+
+    /// A coordinator at the node with index `me` of `nodes`, some of which are members.
+    #[must_use]
+    pub fn among(
+        me: usize,
+        nodes: usize,
+        membership: Membership,
+        proposer: Proposer,
+        clock: Clock,
+        seed: u64,
+    ) -> Self {
         Self {
             me,
-            epoch,
+            nodes,
+            membership: Arc::new(membership),
             proposer,
-            quorums,
             clock: HybridClock::starting_at(clock),
             operations: BTreeMap::new(),
             next_operation: 1,
             queues: BTreeMap::new(),
-            suspected: vec![false; quorums.members()],
+            suspected: vec![false; nodes],
+            unconnected: vec![false; nodes],
+            warm: WarmBallots::default(),
+            namespaces: Namespaces::default(),
             jitter: seed | 1,
         }
     }
@@ -170,6 +214,10 @@ impl Coordinator {
             Reply::Holds { accepted, .. } => self.follow(now, accepted.clock),
             _ => {}
         }
+        // A promise is worth the same when the write has ended without it.
+        if let Reply::Accepted { promised: true } = reply {
+            self.warm.grant(call, from);
+        }
         self.advance(now, call, effects, |coordinator, id, operation, effects| {
             coordinator.on_reply(now, id, operation, from, reply, effects)
         });
@@ -189,6 +237,13 @@ impl Coordinator {
             operation.round.fail(from, cause);
             coordinator.on_failure(now, id, operation, effects)
         });
+    }
+
+    /// Takes note of whether there is a connection to a member. A write that would
+    /// reach too few begins with a prepare, which leaves no trace, and so ends with
+    /// certainty; without this note every member counts as connected.
+    pub fn connected(&mut self, member: usize, connected: bool) {
+        self.unconnected[member] = !connected;
     }
 
     /// Does what has become due: pauses that end, requests that run out of time,
@@ -230,6 +285,12 @@ impl Coordinator {
         self.operations.len()
     }
 
+    /// For how many keys the next write can skip its prepare.
+    #[must_use]
+    pub fn warm_keys(&self) -> usize {
+        self.warm.len()
+    }
+
     /// The coordinator's clock.
     #[must_use]
     pub fn clock(&self, wall_ms: u64) -> Clock {
@@ -259,15 +320,35 @@ impl Coordinator {
                 limit,
                 level,
             } => Kind::List(List::new(prefix, after, limit, level)),
+            Command::Settle { key } => Kind::Write(Write::settle(key)),
+            Command::Forget { key } => Kind::Forget(Forget::new(key)),
         };
         let mut operation = Operation {
             owner,
             expires_ms,
             wake_ms: u64::MAX,
-            round: Round::new(self.quorums.members()),
+            round: Round::new(self.nodes),
             attempts: 0,
+            unsettled: false,
+            electorate: Electorate::new(Arc::clone(&self.membership)),
             kind,
         };
+        if !self.look_up(now, id, &mut operation, effects) {
+            // What was looked up answers by message, so not before this is here.
+            self.operations.insert(id, operation);
+            return;
+        }
+        self.launch_first(now, id, operation, effects);
+    }
+
+    /// Begins a request whose settings are known, or puts it in its key's queue.
+    fn launch_first(
+        &mut self,
+        now: Now,
+        id: u64,
+        mut operation: Operation,
+        effects: &mut Vec<Effect>,
+    ) {
         if let Kind::Write(write) = &operation.kind
             && !self.enqueue(id, write.key().clone())
         {
@@ -293,9 +374,10 @@ impl Coordinator {
         effects: &mut Vec<Effect>,
     ) -> Option<Result<Answer, Failure>> {
         match &operation.kind {
-            Kind::Write(_) => self.prepare(now, id, operation, effects),
+            Kind::Write(_) => return self.begin_write(now, id, operation, effects),
             Kind::Read(_) => self.gather(now, id, operation, effects),
             Kind::List(_) => self.scan(now, id, operation, effects),
+            Kind::Forget(_) => return self.begin_forgetting(id, operation, effects),
         }
         None
     }
@@ -309,9 +391,16 @@ impl Coordinator {
         reply: Reply,
         effects: &mut Vec<Effect>,
     ) -> Option<Result<Answer, Failure>> {
+        // A message that arrives twice is answered twice. Counted again, one holder
+        // would pass for two, and a read would return what too few hold.
+        if operation.round.is_done(from) {
+            return None;
+        }
         match reply {
             Reply::ClockTooFar { .. } => operation.round.fail(from, "clock too far ahead"),
             Reply::WrongEpoch { epoch } => {
+                // In its own epoch a node says so when it is no member.
+                operation.unsettled |= epoch != self.epoch();
                 operation.round.fail(from, &format!("in epoch {epoch}"));
             }
             Reply::Refused { standing } if !self.can_follow(now, standing.clock) => {
@@ -323,6 +412,9 @@ impl Coordinator {
                     Kind::Write(_) => self.on_write_reply(now, id, operation, from, reply, effects),
                     Kind::Read(_) => self.on_read_reply(now, id, operation, from, reply, effects),
                     Kind::List(_) => self.on_list_reply(now, id, operation, from, reply, effects),
+                    Kind::Forget(_) => {
+                        self.on_forget_reply(now, id, operation, from, reply, effects)
+                    }
                 };
             }
         }
@@ -341,6 +433,7 @@ impl Coordinator {
             Kind::Write(_) => self.on_write_failure(now, operation),
             Kind::Read(_) => self.on_read_failure(now, id, operation, effects),
             Kind::List(_) => self.on_list_failure(now, id, operation, effects),
+            Kind::Forget(_) => self.on_forget_failure(now, id, operation, effects),
         }
     }
 
@@ -358,6 +451,7 @@ impl Coordinator {
             }
             Kind::Read(_) => self.on_read_wake(now, id, operation, effects),
             Kind::List(_) => self.on_list_wake(now, id, operation, effects),
+            Kind::Forget(_) => None,
         }
     }
 
@@ -416,6 +510,9 @@ impl Coordinator {
         match operation.owner {
             Owner::Client(token) => effects.push(Effect::Finish(token, result)),
             Owner::List(list, key) => self.on_list_child(now, list, key, result, effects),
+            Owner::Settings(name) => self.on_settings(now, name, result, effects),
+            Owner::Claim(name) => self.on_claim(now, name, result, effects),
+            Owner::Spanning(list) => self.on_namespaces_listed(now, list, result, effects),
         }
     }
 
@@ -469,9 +566,13 @@ impl Coordinator {
         reading <= self.clock.peek(now.wall_ms).plus_ms(CLOCK_LEAD_MS_MAX)
     }
 
+    fn is_connected(&self, member: usize) -> bool {
+        !self.unconnected[member]
+    }
+
     fn fresh_ballot(&mut self, now: Now) -> Ballot {
         Ballot {
-            epoch: self.epoch,
+            epoch: self.epoch(),
             clock: self.clock.tick(now.wall_ms),
             proposer: self.proposer,
         }
@@ -493,45 +594,44 @@ impl Coordinator {
     /// Members in the order in which reads ask them: this node, then those that
     /// answered when last asked, then the others.
     fn preferred_members(&self) -> Vec<usize> {
-        let mut members: Vec<usize> = (0..self.quorums.members())
-            .map(|offset| (self.me + offset) % self.quorums.members())
-            .collect();
+        let mut members: Vec<usize> = self.membership.all().to_vec();
+        members.sort_by_key(|member| (*member + self.nodes - self.me) % self.nodes);
         members.sort_by_key(|member| *member != self.me && self.suspected[*member]);
         members
     }
 
-    /// Asks other members in place of those that failed, so that `needed` may
-    /// still answer.
-    fn replace_failed(
+    /// Sends a request to the most preferred members that were not asked in this
+    /// round, so that as many as `need` says may answer: at first, and in place of
+    /// those that failed.
+    fn ask_for(
         &self,
         id: u64,
         operation: &mut Operation,
-        needed: usize,
+        need: impl Fn(Quorums) -> usize,
         request: &Request,
         effects: &mut Vec<Effect>,
     ) {
-        let missing = needed.saturating_sub(operation.round.count_under_way());
-        self.ask_more(id, operation, missing, request, effects);
+        let preferred = self.preferred_members();
+        let chosen = operation
+            .electorate
+            .to_ask(&operation.round, &preferred, need);
+        for member in chosen {
+            self.send(id, operation, member, request.clone(), effects);
+        }
     }
 
-    /// Sends a request to the `count` most preferred members that were not asked
-    /// in this round.
-    fn ask_more(
+    /// Sends a request to everybody that was not asked in this round.
+    fn ask_rest(
         &self,
         id: u64,
         operation: &mut Operation,
-        count: usize,
         request: &Request,
         effects: &mut Vec<Effect>,
     ) {
-        let spared: Vec<usize> = self
-            .preferred_members()
-            .into_iter()
-            .filter(|member| operation.round.is_spared(*member))
-            .take(count)
-            .collect();
-        for member in spared {
-            self.send(id, operation, member, request.clone(), effects);
+        for member in self.preferred_members() {
+            if operation.round.is_spared(member) {
+                self.send(id, operation, member, request.clone(), effects);
+            }
         }
     }
 
@@ -553,6 +653,16 @@ impl Coordinator {
 }
 
 #[cfg(test)]
+mod by_hand;
+#[cfg(test)]
 mod directed;
 #[cfg(test)]
+mod forget_tests;
+#[cfg(test)]
+mod schedules;
+#[cfg(test)]
+mod settings_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod warm_tests;

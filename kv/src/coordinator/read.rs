@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 
+use super::gathered::Gathered;
 use super::{
     Answer, Coordinator, Effect, Failure, FailureKind, HEDGE_AFTER_MS, Kind, Level, Now, Operation,
     Write,
 };
-use crate::ballot::Ballot;
 use crate::message::{Reply, Request};
-use crate::register::Register;
+use crate::mutant::{Mutant, active};
+use crate::quorum::Quorums;
 
 /// After so many refused repairs a read prepares after all.
 const REFUSALS_MAX: u32 = 3;
@@ -26,10 +27,8 @@ pub(super) struct Read {
     key: Bytes,
     level: Level,
     phase: Phase,
-    highest: Ballot,
-    state: Register,
-    /// What each member said that it holds, in this round.
-    held: Vec<(usize, Ballot)>,
+    /// What the members said in this round.
+    gathered: Gathered,
     refusals: u32,
 }
 
@@ -39,23 +38,36 @@ impl Read {
             key,
             level,
             phase: Phase::Gathering,
-            highest: Ballot::ZERO,
-            state: Register::default(),
-            held: Vec::new(),
+            gathered: Gathered::default(),
             refusals: 0,
         }
+    }
+
+    pub(super) fn key(&self) -> &Bytes {
+        &self.key
+    }
+
+    pub(super) fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Another epoch has begun: what was said so far counts for nothing.
+    pub(super) fn pause(&mut self) {
+        self.phase = Phase::Paused;
+    }
+}
+
+/// How many members must answer a read of this level.
+pub(super) fn replies_needed(level: Level, quorums: Quorums) -> usize {
+    match level {
+        Level::Linearizable if active(Mutant::MinorityRead) => 1,
+        Level::Linearizable => quorums.linearizable_read(),
+        Level::Quorum => quorums.read(),
+        Level::One => 1,
     }
 }
 
 impl Coordinator {
-    pub(super) fn replies_needed(&self, level: Level) -> usize {
-        match level {
-            Level::Linearizable => self.quorums.linearizable_read(),
-            Level::Quorum => self.quorums.read(),
-            Level::One => 1,
-        }
-    }
-
     /// Asks as many members as must answer; the others are spared until one of
     /// these fails or is slow.
     pub(super) fn gather(
@@ -69,14 +81,14 @@ impl Coordinator {
             return;
         };
         read.phase = Phase::Gathering;
-        read.highest = Ballot::ZERO;
-        read.state = Register::default();
-        read.held.clear();
-        let needed = self.replies_needed(read.level);
+        read.gathered = Gathered::default();
+        let level = read.level;
         let request = self.read_request(&read.key);
+        operation.unsettled = false;
         operation.round.restart_fully();
         operation.wake_ms = now.steady_ms + HEDGE_AFTER_MS;
-        self.ask_more(id, operation, needed, &request, effects);
+        let need = |quorums| replies_needed(level, quorums);
+        self.ask_for(id, operation, need, &request, effects);
     }
 
     pub(super) fn on_read_reply(
@@ -92,24 +104,36 @@ impl Coordinator {
             return None;
         };
         match (&read.phase, reply) {
-            (Phase::Gathering, Reply::Holds { accepted, state }) => {
+            (
+                Phase::Gathering,
+                Reply::Holds {
+                    accepted,
+                    state,
+                    condemned,
+                    floor,
+                    ..
+                },
+            ) => {
                 operation.round.done(from);
-                read.held.push((from, accepted));
-                if accepted > read.highest {
-                    read.highest = accepted;
-                    read.state = state;
-                }
-                if operation.round.count_done() < self.replies_needed(read.level) {
+                let gathered = &mut read.gathered;
+                gathered.take(from, accepted, state, condemned, floor);
+                self.warm.doubt(&read.key, accepted);
+                let level = read.level;
+                let need = |quorums| replies_needed(level, quorums);
+                if !operation.electorate.is_done(&operation.round, need) {
                     return self.on_read_failure(now, id, operation, effects);
                 }
-                self.judge(id, operation, effects)
+                self.judge(now, id, operation, effects)
             }
-            (Phase::Repairing, Reply::Accepted) => {
+            (Phase::Repairing, Reply::Accepted { .. }) => {
                 operation.round.done(from);
-                if operation.round.count_done() < self.quorums.write() {
+                if !operation
+                    .electorate
+                    .is_done(&operation.round, Quorums::write)
+                {
                     return self.on_read_failure(now, id, operation, effects);
                 }
-                Some(Ok(Answer::Value(std::mem::take(&mut read.state))))
+                Some(Ok(Answer::Value(std::mem::take(&mut read.gathered.state))))
             }
             _ => {
                 operation.round.fail(from, "answered something else");
@@ -128,15 +152,23 @@ impl Coordinator {
         let Kind::Read(read) = &mut operation.kind else {
             return None;
         };
-        let needed = match read.phase {
-            Phase::Paused => return None,
-            Phase::Gathering => self.replies_needed(read.level),
-            Phase::Repairing => self.quorums.write(),
+        let (level, repairing) = (read.level, read.phase == Phase::Repairing);
+        if read.phase == Phase::Paused {
+            return None;
+        }
+        let need = |quorums: Quorums| {
+            if repairing {
+                quorums.write()
+            } else {
+                replies_needed(level, quorums)
+            }
         };
-        if !operation.round.is_out_of_reach(needed, self.me) {
-            if read.phase == Phase::Gathering {
+        let electorate = &operation.electorate;
+        let needed = electorate.most(need);
+        if !electorate.is_out_of_reach(&operation.round, need, self.me) {
+            if !repairing {
                 let request = self.read_request(&read.key);
-                self.replace_failed(id, operation, needed, &request, effects);
+                self.ask_for(id, operation, need, &request, effects);
             }
             return None;
         }
@@ -145,6 +177,11 @@ impl Coordinator {
             if read.refusals >= REFUSALS_MAX {
                 return self.read_by_writing(now, id, operation, effects);
             }
+            read.phase = Phase::Paused;
+            self.back_off(now, operation);
+            return None;
+        }
+        if operation.unsettled {
             read.phase = Phase::Paused;
             self.back_off(now, operation);
             return None;
@@ -168,7 +205,7 @@ impl Coordinator {
             Phase::Paused => self.gather(now, id, operation, effects),
             Phase::Gathering => {
                 let request = self.read_request(&read.key);
-                self.ask_more(id, operation, self.quorums.members(), &request, effects);
+                self.ask_rest(id, operation, &request, effects);
             }
             Phase::Repairing => {}
         }
@@ -181,6 +218,7 @@ impl Coordinator {
     /// miss it.
     fn judge(
         &mut self,
+        now: Now,
         id: u64,
         operation: &mut Operation,
         effects: &mut Vec<Effect>,
@@ -188,23 +226,44 @@ impl Coordinator {
         let Kind::Read(read) = &mut operation.kind else {
             return None;
         };
-        let holders: Vec<usize> = read
-            .held
-            .iter()
-            .filter(|(_, ballot)| *ballot == read.highest)
-            .map(|(member, _)| *member)
-            .collect();
-        if read.level != Level::Linearizable || holders.len() >= self.quorums.write() {
-            return Some(Ok(Answer::Value(std::mem::take(&mut read.state))));
+        // Neither is the state known to be the latest, nor can the others be made to
+        // hold it. A ballot of its own tells; with it the others hold the key again.
+        if read.level != Level::One && read.gathered.may_be_forgotten() {
+            return self.read_by_writing(now, id, operation, effects);
+        }
+        let holders: Vec<usize> = read.gathered.holders().collect();
+        // All members held it when it was condemned; to repair it would bring it back
+        // where it is removed.
+        let chosen = read.gathered.condemned
+            || operation
+                .electorate
+                .reaches(|member| holders.contains(&member), Quorums::write)
+            || active(Mutant::ReadWithoutWriteBack)
+            || active(Mutant::MinorityRead);
+        if read.level != Level::Linearizable || chosen {
+            return Some(Ok(Answer::Value(std::mem::take(&mut read.gathered.state))));
+        }
+        // A state of the epoch before that the old members have not chosen: the new ones
+        // have not made the promises that keep another one from being chosen instead
+        // (`reconfiguration/sweep.rs`). Such a state is never spread, only written anew.
+        let of_old_members =
+            operation.electorate.is_joint() && read.gathered.highest.epoch < self.epoch();
+        let chosen_by_them = operation
+            .electorate
+            .old_set_reaches(|member| holders.contains(&member), Quorums::write);
+        if of_old_members && !chosen_by_them && !active(Mutant::SweepInstallsUnchosen) {
+            return self.read_by_writing(now, id, operation, effects);
         }
         read.phase = Phase::Repairing;
         let request = Request::Accept {
             key: read.key.clone(),
-            ballot: read.highest,
-            state: read.state.clone(),
+            ballot: read.gathered.highest,
+            state: read.gathered.state.clone(),
+            next: None,
+            epoch: self.epoch(),
         };
         operation.round.restart_fully();
-        for member in 0..self.quorums.members() {
+        for member in operation.electorate.members() {
             if holders.contains(&member) {
                 operation.round.done(member);
             } else {
@@ -214,8 +273,9 @@ impl Coordinator {
         None
     }
 
-    /// Higher promises refuse the repair again and again (a writer that died
-    /// after preparing, a floor after a restart): rule 1 with the identity change.
+    /// Rule 1 with the identity change: higher promises refuse the repair again and
+    /// again (a writer that died after preparing, a floor after a restart), or the
+    /// key may be forgotten.
     fn read_by_writing(
         &mut self,
         now: Now,
@@ -226,20 +286,15 @@ impl Coordinator {
         let Kind::Read(read) = &operation.kind else {
             return None;
         };
-        let key = read.key.clone();
-        operation.kind = Kind::Write(Write::identity(key.clone()));
-        operation.round.restart_fully();
-        operation.wake_ms = u64::MAX;
-        if self.enqueue(id, key) {
-            self.prepare(now, id, operation, effects);
-        }
+        let write = Write::identity(read.key.clone());
+        self.go_on_writing(now, id, operation, write, effects);
         None
     }
 
     fn read_request(&self, key: &Bytes) -> Request {
         Request::Read {
             key: key.clone(),
-            epoch: self.epoch,
+            epoch: self.epoch(),
         }
     }
 }

@@ -80,22 +80,34 @@ impl Round {
         self.states[member] == State::Spared
     }
 
+    pub(super) fn is_done(&self, member: usize) -> bool {
+        self.states[member] == State::Done
+    }
+
     pub(super) fn count_done(&self) -> usize {
         self.count(|state| *state == State::Done)
     }
 
-    /// How many have done it or were asked and may still.
-    pub(super) fn count_under_way(&self) -> usize {
-        self.count(|state| matches!(state, State::Done | State::Asked))
+    /// Whether it has done it, or was asked and may still.
+    pub(super) fn is_under_way(&self, member: usize) -> bool {
+        matches!(self.states[member], State::Done | State::Asked)
     }
 
-    /// Whether fewer than `needed` can still do it. The answer of this node's own
-    /// replica is waited for all the same: it always comes, and the report would
-    /// be wrong without it.
-    pub(super) fn is_out_of_reach(&self, needed: usize, me: usize) -> bool {
-        let possible =
-            self.count(|state| matches!(state, State::Done | State::Asked | State::Spared));
-        possible < needed && self.states[me] != State::Asked
+    /// Whether it has done it, or may when it is asked.
+    pub(super) fn may_do(&self, member: usize) -> bool {
+        matches!(
+            self.states[member],
+            State::Done | State::Asked | State::Spared
+        )
+    }
+
+    pub(super) fn is_asked(&self, member: usize) -> bool {
+        self.states[member] == State::Asked
+    }
+
+    /// Whether anybody was asked at all.
+    pub(super) fn has_begun(&self) -> bool {
+        self.states.iter().any(|state| *state != State::Spared)
     }
 
     pub(super) fn any_refused(&self) -> bool {

@@ -2,31 +2,45 @@
 //! who may log in and nothing else.
 
 use std::any::Any;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use sealmoot_authn::login::SharedUsers;
+use sealmoot_authn::audit::{Auditor, Event, Subject, What, Who};
+use sealmoot_authn::login::{CODES_WITHIN, LOGIN_WITHIN, SharedUsers};
 use sealmoot_authn::name::Name;
 use sealmoot_authn::presentation::Presentation;
 use sealmoot_authn::realm_id::RealmId;
+use sealmoot_authn::records::RevokedNodesRecord;
 use sealmoot_authn::roster::{Roster, RosterError, verify_enrolment};
-use sealmoot_authn::session::{Authenticated, verify_session};
-use sealmoot_authn::statement::{Enrolment, Verified};
+use sealmoot_authn::session::verify_session;
+use sealmoot_authn::statement::{Claim, Enrolment, Session, Verified};
+use sealmoot_authn::users::{ISSUERS_PER_USER_MAX, RECORD_LENGTH_MAX};
+use sealmoot_crypto::signature::KeyId;
 use sealmoot_rpc::bytes::Bytes;
-use sealmoot_rpc::{Authorizer, Candidate, Code, Limits, Peer, Refusal};
+use sealmoot_rpc::{Authorizer, Candidate, Code, Connections, Limits, Peer, Refusal};
 
 use super::identity::Identity;
+use super::sessions::{Freshness, LiveSession, SessionClock, SessionTable};
 
 /// Details of a refusal because another machine holds the name.
 pub const INVITE_USED: &[u8] = b"invite_used";
 /// Details of a refusal because of another realm or another call.
 pub const INVITE_INVALID: &[u8] = b"invite_invalid";
+/// Details of a refusal because the sessions of the client's key were revoked.
+pub const KEY_REVOKED: &[u8] = b"key_revoked";
 /// Details of a refusal because the session does not hold.
 pub const SESSION_ENDED: &[u8] = b"session_ended";
+/// Details of a refusal because the root revoked the key of the node that asks or is
+/// asked.
+pub const NODE_REVOKED: &[u8] = sealmoot_authn::pin::NODE_REVOKED;
 
 /// What a stranger's connection may hold: one portion of published records and
 /// what stands around it.
-const STRANGER_BYTES_MAX: usize = sealmoot_authn::publish::PUBLISH_BYTES_MAX + 256 * 1024;
+const STRANGER_BYTES_MAX: usize = sealmoot_authn::publish::PUBLISH_BYTES_MAX + 32 * 1024;
+/// Most bytes of answers that wait for somebody unknown: a portion of the records that a
+/// delegate may fetch, which it proves on the way. A portion ends behind a user, of whom
+/// there may be several records.
+const STRANGER_OUTGOING_MAX: usize =
+    sealmoot_authn::fetch::FETCH_BYTES_MAX + ISSUERS_PER_USER_MAX * RECORD_LENGTH_MAX + 64 * 1024;
 
 /// Who a peer is.
 #[derive(Debug, Clone)]
@@ -34,7 +48,7 @@ pub enum Claims {
     /// Nobody in particular.
     Anonymous,
     /// A user's session.
-    Session(Authenticated),
+    Session(Box<LiveSession>),
     /// A node of the cluster.
     Member(Name),
     /// A node that answers the same call, while the cluster has not formed.
@@ -51,8 +65,18 @@ pub struct Trust {
     pub users: SharedUsers,
     /// Enrolments known while the cluster forms: one key a name.
     pub enrolled: RwLock<Vec<Verified<Enrolment>>>,
+    /// What records sessions that do not hold; tools have none.
+    pub auditor: Option<Auditor>,
     /// The wall clock.
     pub now_ms: fn() -> u64,
+    /// The clock by which sessions are judged.
+    pub clock: SessionClock,
+    /// The sessions that came in.
+    pub sessions: Mutex<SessionTable>,
+    /// With whom the records were compared, once there is a cluster.
+    pub freshness: Mutex<Option<Freshness>>,
+    /// The server's connections, once there is a server.
+    pub connections: OnceLock<Connections>,
 }
 
 impl Trust {
@@ -64,7 +88,12 @@ impl Trust {
             identity,
             roster: RwLock::new(None),
             users: SharedUsers::default(),
+            auditor: None,
             now_ms: || 0,
+            clock: SessionClock::new(|| 0),
+            sessions: Mutex::default(),
+            freshness: Mutex::default(),
+            connections: OnceLock::new(),
         }
     }
 
@@ -83,12 +112,20 @@ impl Trust {
     fn judge(&self, candidate: &Candidate<'_>) -> Result<Claims, Refusal> {
         let presentation = Presentation::decode(candidate.presented)
             .map_err(|_| Refusal::new(Code::InvalidArgument, "malformed statements"))?;
+        self.check_not_revoked(candidate, &presentation)?;
         match presentation {
+            // It would log in and have no session: told here, the client takes another.
+            Presentation::Anonymous if self.is_revoked(&candidate.key_id) => {
+                let message = "the sessions of this key were revoked";
+                let mut refusal = Refusal::new(Code::Unauthenticated, message);
+                refusal.details = Bytes::from_static(KEY_REVOKED);
+                Err(refusal)
+            }
             Presentation::Anonymous => Ok(Claims::Anonymous),
             Presentation::Session { session, receipt } => {
                 self.judge_session(candidate, &session, &receipt)
             }
-            Presentation::Member { roster } => self.judge_member(candidate, &roster),
+            Presentation::Member { roster, .. } => self.judge_member(candidate, &roster),
             Presentation::Candidate {
                 root,
                 call,
@@ -101,6 +138,43 @@ impl Trust {
                 self.judge_candidate(candidate, &enrolment)
             }
         }
+    }
+
+    /// Nobody talks to a node that the root revoked, and it talks to nobody once it knows:
+    /// what it was told before is all that it has.
+    fn check_not_revoked(
+        &self,
+        candidate: &Candidate<'_>,
+        presentation: &Presentation,
+    ) -> Result<(), Refusal> {
+        let is_node = matches!(
+            presentation,
+            Presentation::Member { .. } | Presentation::Candidate { .. }
+        );
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        let (code, message) = if is_node && users.is_node_revoked(&candidate.key_id) {
+            (Code::Unauthenticated, "the node's key was revoked")
+        } else if users.is_node_revoked(&self.identity.key.verifying_key().key_id()) {
+            (Code::Unavailable, "this node was revoked")
+        } else {
+            return Ok(());
+        };
+        let mut refusal = Refusal::new(code, message);
+        refusal.details = Bytes::from_static(NODE_REVOKED);
+        Err(refusal)
+    }
+
+    /// The record of revoked nodes, to be shown; empty before the first.
+    fn revoked_nodes(&self) -> Vec<u8> {
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        let record = users.revoked_nodes_record();
+        record.map(RevokedNodesRecord::encode).unwrap_or_default()
+    }
+
+    /// Whether the root revoked the node with this key.
+    pub(super) fn is_node_revoked(&self, key: &KeyId) -> bool {
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        users.is_node_revoked(key)
     }
 
     fn judge_session(
@@ -116,22 +190,86 @@ impl Trust {
             ));
         };
         let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
-        verify_session(
-            &roster,
-            &users,
-            session,
-            receipt,
-            candidate.key,
-            (self.now_ms)(),
-        )
-        .map(Claims::Session)
-        .map_err(|error| {
+        let now_ms = self.clock.now_ms();
+        let verified = verify_session(&roster, &users, session, receipt, candidate.key, now_ms);
+        drop(users);
+        let refuse = |error: &dyn std::fmt::Display| {
             // Which of the checks failed is for this node's log only.
             tracing::info!(peer = %candidate.origin, %error, "session refused");
+            self.note_session(candidate, session, error);
             let mut refusal = Refusal::new(Code::Unauthenticated, "the session does not hold");
             refusal.details = Bytes::from_static(SESSION_ENDED);
             refusal
-        })
+        };
+        let session = verified.map_err(|error| refuse(&error))?;
+        self.enter(session, candidate.origin.to_string())
+            .map(|session| Claims::Session(Box::new(session)))
+            .ok_or_else(|| refuse(&"the session went unused for too long"))
+    }
+
+    /// Whether the peer is of the cluster of this node's own call, which has formed with
+    /// another machine in this one's place.
+    fn is_replaced_in(&self, candidate: &Candidate<'_>) -> bool {
+        let member = matches!(
+            Presentation::decode(candidate.presented),
+            Ok(Presentation::Member { .. })
+        );
+        member
+            && self.roster().is_none()
+            && self
+                .judge(candidate)
+                .is_err_and(|refusal| refusal.details == INVITE_USED)
+    }
+
+    /// Whose session it was is what the session says: of one that was refused that may
+    /// be a lie, as any name is with which somebody tries to log in.
+    fn note_session(
+        &self,
+        candidate: &Candidate<'_>,
+        session: &[u8],
+        error: &dyn std::fmt::Display,
+    ) {
+        let Some(auditor) = &self.auditor else {
+            return;
+        };
+        let claimed = Claim::<Session>::decode(session).ok();
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        let subject = claimed.map_or(Subject::Nothing, |claim| {
+            let name = &claim.claimed().user;
+            match users.record(name) {
+                Some(record) => Subject::User(record.user().name.clone()),
+                None => auditor.unknown_name(name.as_str().as_bytes()),
+            }
+        });
+        drop(users);
+        self.note_refused(
+            What::Session,
+            stranger(candidate),
+            subject,
+            &error.to_string(),
+        );
+    }
+
+    /// Puts on record that somebody came with an invite that another machine has used:
+    /// so there is a copy of it.
+    pub(super) fn note_used_invite(&self, who: Who, name: &Name, detail: &str) {
+        self.note_refused(
+            What::InviteRefused,
+            who,
+            Subject::Node(name.clone()),
+            detail,
+        );
+    }
+
+    fn note_refused(&self, what: What, who: Who, subject: Subject, detail: &str) {
+        let Some(auditor) = &self.auditor else {
+            return;
+        };
+        let event = Event::done((self.now_ms)(), what, who, subject);
+        // It is refused whether it gets on record or not.
+        if let Err(error) = auditor.note(event.refused().detail(detail)) {
+            tracing::warn!(%error, "a refusal is not on record");
+        }
     }
 
     fn judge_member(&self, candidate: &Candidate<'_>, bytes: &[u8]) -> Result<Claims, Refusal> {
@@ -188,6 +326,8 @@ impl Trust {
                 .map(|known| known.body().node_key),
         };
         if known_key.is_some_and(|key| key != *candidate.key) {
+            let detail = "another machine has enrolled with this invite";
+            self.note_used_invite(stranger(candidate), &body.name, detail);
             return Err(used(&body.name));
         }
         // One that is known came in time, and is only late with the rest.
@@ -204,6 +344,7 @@ impl Authorizer for Trust {
         let presentation = match self.roster() {
             Some(roster) => Presentation::Member {
                 roster: roster.encode(),
+                revoked_nodes: self.revoked_nodes(),
             },
             None => Presentation::Candidate {
                 root: self.identity.root,
@@ -232,10 +373,12 @@ fn stranger_limits() -> Limits {
     Limits {
         message_bytes_max: STRANGER_BYTES_MAX,
         incoming_bytes_max: STRANGER_BYTES_MAX,
-        outgoing_bytes_max: STRANGER_BYTES_MAX,
-        outgoing_bytes_pause: STRANGER_BYTES_MAX / 2,
+        outgoing_bytes_max: STRANGER_OUTGOING_MAX,
+        outgoing_bytes_pause: STRANGER_OUTGOING_MAX / 2,
         calls_in_flight_max: 4,
-        call_duration_max: Duration::from_secs(30),
+        // A login with a code waits for a person, who has proved a password by then;
+        // until then the login service itself allows less.
+        call_duration_max: LOGIN_WITHIN.saturating_add(CODES_WITHIN),
         ..Limits::default()
     }
 }
@@ -250,12 +393,27 @@ impl Authorizer for TowardsPeers {
     }
 
     fn authorize(&self, candidate: &Candidate<'_>) -> Result<Arc<dyn Any + Send + Sync>, Refusal> {
+        if self.0.is_replaced_in(candidate) {
+            // Nothing is believed of it or asked from it. But a node that hung up here
+            // would never be seen by the cluster, and nobody would learn that there is a
+            // copy of an invite: the peer is to refuse this node itself, and record it.
+            return Ok(Arc::new(Claims::Anonymous));
+        }
         match self.0.judge(candidate)? {
             claims @ (Claims::Member(_) | Claims::Candidate(_)) => Ok(Arc::new(claims)),
             Claims::Anonymous | Claims::Session(_) => {
                 Err(Refusal::new(Code::Unauthenticated, "it is no node"))
             }
         }
+    }
+}
+
+/// Whoever is not known yet.
+fn stranger(candidate: &Candidate<'_>) -> Who {
+    Who::Peer {
+        key: candidate.key_id,
+        origin: candidate.origin.to_string(),
+        user: None,
     }
 }
 

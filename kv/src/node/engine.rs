@@ -9,8 +9,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::{Notify, oneshot, watch};
 
+use crate::attest::{Admission, Attestations, Attested, Standing};
 use crate::coordinator::{
     Answer, CallId, Command, Coordinator, Effect as CoordinatorEffect, Failure, Now, Token,
 };
@@ -20,6 +22,12 @@ use crate::record::Record;
 use crate::replica::{Effect as ReplicaEffect, Replica, RequestToken};
 
 use super::links::Links;
+
+mod attesting;
+mod sweeping;
+
+/// Why a node that has just started grants nothing.
+const NOT_VOTING: &str = "it does not vote before others have said how far its log was";
 
 /// How often the coordinator is asked whether anything is due.
 const TICK: Duration = Duration::from_millis(5);
@@ -32,6 +40,9 @@ pub(super) enum AskError {
     /// The disk does not keep up.
     #[error("the disk does not keep up")]
     DiskBusy,
+    /// The node has not heard yet how far others remember its log to have been.
+    #[error("{NOT_VOTING}")]
+    NotVoting,
     /// The node is going down.
     #[error("the node is going down")]
     Stopping,
@@ -39,8 +50,24 @@ pub(super) enum AskError {
 
 /// What the node must end for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the node cannot go on: {0}")]
-pub struct Fatal(pub String);
+pub enum Fatal {
+    /// The disk or the program failed.
+    #[error("the node cannot go on: {0}")]
+    Failed(String),
+    /// Another node remembers more of this node's log than there is.
+    #[error(
+        "the data of this node is older than what it has voted on: {peer} remembers \
+         record {remembered}, the log ends at {own}"
+    )]
+    RolledBack {
+        /// The node that remembers.
+        peer: String,
+        /// The number of the last record that it has heard of.
+        remembered: u64,
+        /// The number of the last record that there is.
+        own: u64,
+    },
+}
 
 enum Asker {
     Here(CallId),
@@ -56,7 +83,15 @@ struct Machines {
     /// Number and length of records that are not durable yet.
     unsynced: VecDeque<(u64, usize)>,
     unsynced_bytes: usize,
+    /// The number of the record that was handed to the log last.
+    enqueued: u64,
     position: LogPosition,
+    /// The key after which the next sweep begins, and when.
+    sweep: (Bytes, u64),
+    /// What this node remembers of the others.
+    attestations: Attestations,
+    /// Whether it may vote.
+    admission: Admission,
     /// A record was not appended, or this lock was poisoned: the machines no
     /// longer tell the truth about the disk, and nobody is answered any more.
     dead: bool,
@@ -79,6 +114,11 @@ pub(super) struct Engine {
 
 impl Machines {
     /// Whether so much waits for a sync that this request must not add to it.
+    /// Whether the node may grant anything.
+    fn votes(&self) -> bool {
+        self.admission.standing() == Standing::Admitted
+    }
+
     fn is_too_far_behind(&self, request: &Request) -> bool {
         matches!(request, Request::Accept { .. }) && self.unsynced_bytes > UNSYNCED_BYTES_MAX
     }
@@ -94,15 +134,18 @@ struct Work<'a> {
 
 impl Engine {
     /// Puts the machines to work. Must be called inside a runtime.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one engine")]
     pub(super) fn start(
         me: usize,
         replica: Replica,
         coordinator: Coordinator,
         log: LogWriter,
         position: LogPosition,
+        (attestations, needed): (Attestations, usize),
         links: Arc<Links>,
         wall_ms: fn() -> u64,
     ) -> Arc<Self> {
+        let members = links.members().len();
         let engine = Arc::new_cyclic(|this| Self {
             me,
             machines: Mutex::new(Machines {
@@ -113,7 +156,11 @@ impl Engine {
                 askers: HashMap::new(),
                 unsynced: VecDeque::new(),
                 unsynced_bytes: 0,
+                enqueued: position.records,
                 position,
+                sweep: (Bytes::new(), 0),
+                attestations,
+                admission: Admission::new(me, position.into(), members, needed),
                 dead: false,
             }),
             log: Mutex::new(Some(log)),
@@ -126,6 +173,7 @@ impl Engine {
             this: this.clone(),
         });
         tokio::spawn(Arc::clone(&engine).keep_time());
+        tokio::spawn(attesting::attest(Arc::downgrade(&engine)));
         engine
     }
 
@@ -144,6 +192,10 @@ impl Engine {
             let token = work.machines.next_token;
             work.machines.next_token += 1;
             work.machines.clients.insert(token, sender);
+            for member in 0..self.links.members().len() {
+                let connected = member == self.me || self.links.connection(member).is_ok();
+                work.machines.coordinator.connected(member, connected);
+            }
             work.machines.coordinator.begin(
                 work.now,
                 token,
@@ -166,11 +218,14 @@ impl Engine {
     ///
     /// # Errors
     /// [`AskError`].
-    pub(super) async fn ask(&self, request: Request) -> Result<Reply, AskError> {
+    pub(super) async fn ask(&self, member: usize, request: Request) -> Result<Reply, AskError> {
         let (sender, receiver) = oneshot::channel();
         let taken = self.work(|work| {
+            if !work.machines.admission.answers(member) {
+                return Err(AskError::NotVoting);
+            }
             if work.machines.is_too_far_behind(&request) {
-                return false;
+                return Err(AskError::DiskBusy);
             }
             let token = work.machines.next_token;
             work.machines.next_token += 1;
@@ -179,11 +234,9 @@ impl Engine {
             work.machines
                 .replica
                 .request(now.wall_ms, token, request, &mut work.replica);
-            true
+            Ok(())
         });
-        if !taken {
-            return Err(AskError::DiskBusy);
-        }
+        taken?;
         receiver.await.map_err(|_| AskError::Stopping)
     }
 
@@ -192,13 +245,26 @@ impl Engine {
     /// # Errors
     /// [`AskError`].
     pub(super) async fn append(&self, records: Vec<Record>) -> Result<(), AskError> {
-        let number = self.work(|work| {
+        let number = self.enqueue(records);
+        self.durable_through(number).await
+    }
+
+    /// Appends records of the node itself; returns the number of the last.
+    pub(super) fn enqueue(&self, records: Vec<Record>) -> u64 {
+        self.work(|work| {
             for record in records {
                 let number = work.machines.replica.note_foreign_record();
                 self.append_record(&mut work.machines, number, record);
             }
             work.machines.replica.appended()
-        });
+        })
+    }
+
+    /// Waits until the record with this number is durable, and all before it.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub(super) async fn durable_through(&self, number: u64) -> Result<(), AskError> {
         let mut durable = self.durable.subscribe();
         durable
             .wait_for(|through| *through >= number)
@@ -226,16 +292,44 @@ impl Engine {
     /// process has to end.
     pub(super) fn on_disk_failure(&self, cause: &dyn std::fmt::Display) {
         self.fatal
-            .send_replace(Some(Fatal(format!("the disk failed: {cause}"))));
+            .send_replace(Some(Fatal::Failed(format!("the disk failed: {cause}"))));
     }
 
     /// Ends when the disk has failed.
     pub(super) async fn failed(&self) -> Fatal {
         let mut fatal = self.fatal.subscribe();
         match fatal.wait_for(Option::is_some).await {
-            Ok(fatal) => fatal.clone().unwrap_or(Fatal("unknown".to_owned())),
+            Ok(fatal) => fatal.clone().unwrap_or(Fatal::Failed("unknown".to_owned())),
             Err(_) => std::future::pending().await,
         }
+    }
+
+    /// How far the log is, durably, for a member to remember. Before that member has
+    /// said what it remembers, it is where the node started: what was written since
+    /// says nothing about what was voted on before, and must not make up for it.
+    pub(super) fn attested_for(&self, member: usize) -> Attested {
+        let machines = self.lock();
+        if machines.admission.has_reported(member) {
+            machines.position.into()
+        } else {
+            machines.admission.own()
+        }
+    }
+
+    /// What this node remembers of a member.
+    pub(super) fn remembered_of(&self, member: usize) -> Option<Attested> {
+        self.lock().attestations.of(self.links.number(member))
+    }
+
+    /// Remembers how far a member says that its log is.
+    pub(super) fn remember(&self, member: usize, attested: Attested) {
+        let node = self.links.number(member);
+        self.lock().attestations.note(node, attested);
+    }
+
+    /// Whether the node may grant anything.
+    pub(super) fn votes(&self) -> bool {
+        self.lock().votes()
     }
 
     /// Where the log stands, durably.
@@ -270,6 +364,7 @@ impl Engine {
             let Some(engine) = weak.upgrade() else {
                 return;
             };
+            engine.sweep();
             let idle = engine.lock().coordinator.in_progress() == 0;
             if idle {
                 // A wake-up that comes while this is being looked at is kept.
@@ -291,7 +386,7 @@ impl Engine {
 
     fn lock(&self) -> MutexGuard<'_, Machines> {
         self.machines.lock().unwrap_or_else(|poisoned| {
-            self.fatal.send_replace(Some(Fatal(
+            self.fatal.send_replace(Some(Fatal::Failed(
                 "the program panicked while it changed its state".to_owned(),
             )));
             let mut machines = poisoned.into_inner();
@@ -326,6 +421,7 @@ impl Engine {
         match effect {
             ReplicaEffect::Append(number, record) => {
                 self.append_record(&mut work.machines, number, record);
+                self.append_attestations(&mut work.machines);
             }
             // What the machine believes to be durable may not be: silence.
             ReplicaEffect::Reply(..) if work.machines.dead => {}
@@ -353,6 +449,18 @@ impl Engine {
                 if let Some(sender) = work.machines.clients.remove(&token) {
                     drop(sender.send(result));
                 }
+            }
+            CoordinatorEffect::Send(member, call, _)
+                if member == self.me && !work.machines.votes() =>
+            {
+                let now = work.now;
+                work.machines.coordinator.unreachable(
+                    now,
+                    call,
+                    member,
+                    NOT_VOTING,
+                    &mut work.coordinator,
+                );
             }
             CoordinatorEffect::Send(member, call, request)
                 if member == self.me && work.machines.is_too_far_behind(&request) =>
@@ -398,11 +506,20 @@ impl Engine {
         }
     }
 
-    fn on_peer(&self, member: usize, call: CallId, reply: Result<Reply, String>) {
+    fn on_peer(
+        &self,
+        member: usize,
+        call: CallId,
+        reply: Result<(Reply, Option<Attested>), String>,
+    ) {
         self.work(|work| {
             let now = work.now;
             match reply {
-                Ok(reply) => {
+                Ok((reply, position)) => {
+                    if let Some(position) = position {
+                        let node = self.links.number(member);
+                        work.machines.attestations.note(node, position);
+                    }
                     work.machines.coordinator.reply(
                         now,
                         call,
@@ -422,7 +539,26 @@ impl Engine {
         });
     }
 
+    /// Writes what this node has heard of the others along with the group that is
+    /// due, if nothing of the kind is under way.
+    fn append_attestations(&self, machines: &mut Machines) {
+        // The replica numbers its records when it makes them: one that it has made
+        // and that was not appended yet must not be overtaken.
+        if machines.enqueued != machines.replica.appended() {
+            return;
+        }
+        let durable = machines.position.records;
+        for (node, attested) in machines.attestations.due(durable) {
+            let number = machines.replica.note_foreign_record();
+            self.append_record(machines, number, Record::Attested { node, attested });
+            machines.attestations.written(node, number);
+        }
+    }
+
     fn append_record(&self, machines: &mut Machines, expected: u64, record: Record) {
+        if machines.dead {
+            return;
+        }
         let bytes = record.encode();
         let length = bytes.len();
         let appended = match &*self.lock_log() {
@@ -431,6 +567,7 @@ impl Engine {
         };
         match appended {
             Ok(number) if number == expected => {
+                machines.enqueued = number;
                 machines.unsynced.push_back((number, length));
                 machines.unsynced_bytes += length;
                 return;

@@ -1,9 +1,10 @@
 //! The shell around [`Gathering`]: asks the nodes of the call again and again
 //! until the roster is whole.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use sealmoot_authn::name::Name;
 use sealmoot_authn::roster::Roster;
 use sealmoot_crypto::signature::Signature;
 use sealmoot_rpc::bytes::Bytes;
@@ -11,7 +12,7 @@ use sealmoot_rpc::{Code, ConnectError, Connector};
 use tracing::debug;
 
 use super::Shared;
-use super::authorizer::{INVITE_INVALID, INVITE_USED};
+use super::authorizer::{Claims, INVITE_INVALID, INVITE_USED};
 use super::identity::{IDENTITY_FILE, Identity};
 use super::membership::{GatherError, Gathering};
 use crate::disk::DirectoryDisk;
@@ -36,6 +37,17 @@ pub enum GatherFailure {
     /// What is countersigned could not be made durable.
     #[error(transparent)]
     Disk(#[from] SealedFileWriteError),
+}
+
+/// How far a cluster is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// How many nodes of the call have enrolled.
+    pub enrolled: usize,
+    /// How many there are.
+    pub total: usize,
+    /// The names of those that have not.
+    pub missing: Vec<String>,
 }
 
 impl Shared {
@@ -96,6 +108,22 @@ impl Shared {
         }
     }
 
+    /// The names of the call that have not enrolled.
+    fn missing(&self) -> Vec<String> {
+        let gathering = self.lock();
+        let members = &self.trust.identity.call.body().members;
+        let enrolled = |name: &Name| {
+            gathering
+                .enrolments()
+                .any(|known| known.body().name == *name)
+        };
+        members
+            .iter()
+            .filter(|member| !enrolled(&member.name))
+            .map(|member| member.name.to_string())
+            .collect()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Gathering> {
         self.gathering
             .lock()
@@ -112,7 +140,7 @@ pub(super) async fn gather(
     connector: &Connector,
     disk: &DirectoryDisk,
     sealed: &SealedFileKey,
-    progress: &mut impl FnMut(usize, usize),
+    progress: &mut impl FnMut(&Progress),
 ) -> Result<Roster, GatherFailure> {
     let identity = &shared.trust.identity;
     let total = identity.call.body().members.len();
@@ -140,7 +168,11 @@ pub(super) async fn gather(
         let enrolled = shared.lock().enrolled();
         if enrolled != told {
             told = enrolled;
-            progress(enrolled, total);
+            progress(&Progress {
+                enrolled,
+                total,
+                missing: shared.missing(),
+            });
         }
         let formed = countersign(shared, disk, sealed)? || shared.lock().roster().is_some();
         if !formed {
@@ -167,12 +199,14 @@ fn countersign(
     let written = Identity {
         key: sealmoot_crypto::signature::SigningKey::from_seed(&identity.key.to_seed()),
         root: identity.root,
+        login: Arc::clone(&identity.login),
         call: identity.call.clone(),
         enrolment: identity.enrolment.clone(),
         incarnation: identity.incarnation,
+        invite: identity.invite.clone(),
         countersigned: list,
     };
-    sealed_file::write(disk, sealed, IDENTITY_FILE, &written.encode())?;
+    sealed_file::write(disk, sealed, IDENTITY_FILE, written.encode().expose())?;
     gathering
         .countersign(identity)
         .map_err(|error| GatherFailure::Used(error.to_string()))?;
@@ -188,8 +222,19 @@ async fn exchange(
         Ok(connection) => connection,
         Err(error) => return judge_refusal(address, &error),
     };
+    let replaced = matches!(
+        connection.peer().claims::<Claims>(),
+        Some(Claims::Anonymous)
+    );
     let client = EnrolmentClient::new(connection);
-    match client.exchange(shared.tell(), PATIENCE).await {
+    let answer = client.exchange(shared.tell(), PATIENCE).await;
+    if replaced {
+        // Whatever was answered: the cluster has formed without this node.
+        let name = &shared.trust.identity.member().name;
+        let what = format!("{address}: another machine has enrolled as {name}");
+        return Err(GatherFailure::Used(what));
+    }
+    match answer {
         Ok(told) => match shared.learn(&told) {
             Ok(()) => Ok(()),
             Err(error @ GatherError::SecondKey { .. }) => {

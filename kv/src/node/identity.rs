@@ -13,26 +13,32 @@
 //! and the file `identity` in the data directory, sealed under it, holds
 //!
 //! ```text
-//!      1  version, 1
+//!      1  version, 3
 //!     32  seed of the node's signing key
 //!     32  the realm's root public key
+//!    129  the realm's login secrets, as the invite brought them
 //!    4+n  the call that the node answered
 //!    4+n  its enrolment
 //!      8  incarnation
+//!    4+n  where the invite's file lies, to be destroyed; empty where that is not known
 //!      4  number of enrolments on the list that the node countersigned, then each
 //!         with its length; 0 before it countersigned
 //! ```
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sealmoot_authn::files::{self, Existing, FileError};
+use sealmoot_authn::opaque::{LOGIN_SECRETS_LENGTH, LoginSecrets};
 use sealmoot_authn::realm_id::RealmId;
 use sealmoot_authn::roster::{RosterError, verify_call, verify_enrolment};
 use sealmoot_authn::statement::{
     Call, CallMember, Enrolment, NODES_MAX, STATEMENT_LENGTH_MAX, Verified,
 };
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
-use sealmoot_crypto::secret::SecretArray;
+use sealmoot_crypto::secret::{SecretArray, SecretBytes};
 use sealmoot_crypto::signature::{SigningKey, VerifyingKey};
 
 /// Name of the sealed file in the data directory.
@@ -41,7 +47,12 @@ pub const IDENTITY_FILE: &str = "identity";
 pub const IDENTITY_BYTES_MAX: usize = 128 * 1024;
 const KEY_MAGIC: &[u8; 5] = b"SMNK\x01";
 const KEY_FILE_BYTES: usize = 37;
-const VERSION: u8 = 1;
+// Version 1 had no login secrets, version 2 not the invite's path.
+const VERSION: u8 = 3;
+/// Longest path of an invite in bytes.
+const INVITE_PATH_MAX: usize = 4096;
+/// Version, keys, login secrets, incarnation and count.
+const FIXED_BYTES: usize = 1 + 32 + 32 + LOGIN_SECRETS_LENGTH + 8 + 4;
 
 /// An identity that is not what a node writes.
 #[derive(Debug, thiserror::Error)]
@@ -60,12 +71,17 @@ pub struct Identity {
     pub key: SigningKey,
     /// The realm's root key.
     pub root: VerifyingKey,
+    /// What it answers logins with; the same on every node of the realm.
+    pub login: Arc<LoginSecrets>,
     /// The call that it answered.
     pub call: Verified<Call>,
     /// Its answer.
     pub enrolment: Verified<Enrolment>,
     /// Which life of the node this is.
     pub incarnation: u64,
+    /// The absolute path of the invite's file. Whoever is stopped before the cluster has
+    /// formed, and started afterwards, destroys it then.
+    pub invite: Option<PathBuf>,
     /// The list that it countersigned; it never countersigns another.
     pub countersigned: Vec<Verified<Enrolment>>,
 }
@@ -94,19 +110,37 @@ impl Identity {
 
     /// The identity's bytes, to be sealed.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::with_capacity(4096);
+    pub fn encode(&self) -> SecretBytes {
+        // Room for all of it: a buffer that grows leaves copies of the secrets behind.
+        let statements = [self.call.bytes(), self.enrolment.bytes()];
+        let countersigned = self.countersigned.iter().map(Verified::bytes);
+        let room: usize = statements
+            .into_iter()
+            .chain(countersigned)
+            .map(|bytes| bytes.len() + 4)
+            .sum();
+        let invite = self.invite.as_deref().unwrap_or(Path::new(""));
+        let invite = invite.as_os_str().as_bytes();
+        // One that is too long is not destroyed by a later start, and nothing worse.
+        let invite = if invite.len() > INVITE_PATH_MAX {
+            b""
+        } else {
+            invite
+        };
+        let mut writer = Writer::with_capacity(FIXED_BYTES + 4 + invite.len() + room);
         writer.u8(VERSION);
         writer.fixed(self.key.to_seed().expose());
         writer.fixed(&self.root.to_bytes());
+        writer.fixed(self.login.encode().expose());
         writer.bytes(self.call.bytes());
         writer.bytes(self.enrolment.bytes());
         writer.u64(self.incarnation);
+        writer.bytes(invite);
         writer.count(self.countersigned.len());
         for enrolment in &self.countersigned {
             writer.bytes(enrolment.bytes());
         }
-        writer.finish()
+        SecretBytes::new(writer.finish())
     }
 
     /// Reads an identity and verifies the statements in it.
@@ -126,11 +160,14 @@ impl Identity {
         let key = SigningKey::from_seed(&SecretArray::from_bytes(reader.array()?));
         let root = VerifyingKey::from_bytes(&reader.array()?)
             .map_err(|_| EncodingError::Invalid("the root key is malformed"))?;
+        let login = Arc::new(LoginSecrets::decode(reader.fixed(LOGIN_SECRETS_LENGTH)?)?);
         let realm = RealmId::of(&root);
         let call =
             verify_call(reader.bytes(STATEMENT_LENGTH_MAX)?, &root).map_err(RosterError::from)?;
         let enrolment = verify_enrolment(reader.bytes(STATEMENT_LENGTH_MAX)?, &realm, &call)?;
         let incarnation = reader.u64()?;
+        let invite = reader.bytes(INVITE_PATH_MAX)?;
+        let invite = (!invite.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(invite)));
         let count = reader.count(NODES_MAX)?;
         let mut countersigned = Vec::with_capacity(count);
         for _ in 0..count {
@@ -144,9 +181,11 @@ impl Identity {
         Ok(Self {
             key,
             root,
+            login,
             call,
             enrolment,
             incarnation,
+            invite,
             countersigned,
         })
     }
@@ -164,7 +203,7 @@ pub fn create_root_key(path: &Path) -> Result<SecretArray<32>, FileError> {
     let mut writer = Writer::with_capacity(KEY_FILE_BYTES);
     writer.fixed(KEY_MAGIC);
     writer.fixed(key.expose());
-    let content = sealmoot_crypto::secret::SecretBytes::new(writer.finish());
+    let content = SecretBytes::new(writer.finish());
     files::write(path, content.expose(), Existing::Refuse)?;
     Ok(key)
 }
@@ -199,4 +238,85 @@ pub fn root_key_candidates(given: Option<&Path>, config: &Path) -> Vec<PathBuf> 
         }
     }
     candidates
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> SigningKey {
+        SigningKey::generate().expect("random")
+    }
+
+    fn identity() -> Identity {
+        let (root, invite, node) = (key(), key(), key());
+        let realm = RealmId::of(&root.verifying_key());
+        let call = Call {
+            id: [7; 16],
+            realm_name: "acme".parse().expect("a name"),
+            expires_ms: 9,
+            members: vec![CallMember {
+                name: "n1".parse().expect("a name"),
+                address: "127.0.0.1:7401".to_owned(),
+                invite_key: invite.verifying_key(),
+            }],
+        };
+        let enrolment = Enrolment {
+            call_id: [7; 16],
+            name: "n1".parse().expect("a name"),
+            node_key: node.verifying_key(),
+        };
+        Identity {
+            key: node,
+            root: root.verifying_key(),
+            login: Arc::new(LoginSecrets::generate().expect("random")),
+            call: Verified::issue(&realm, &root, 1, call),
+            enrolment: Verified::issue(&realm, &invite, 1, enrolment),
+            incarnation: 3,
+            invite: Some(PathBuf::from("/tmp/n1.invite")),
+            countersigned: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_identity_keeps_its_login_secrets() {
+        let identity = identity();
+        let encoded = identity.encode();
+        let bytes = encoded.expose();
+        let read = Identity::decode(bytes).expect("valid");
+        assert_eq!(
+            read.login.encode().expose(),
+            identity.login.encode().expose()
+        );
+        assert_eq!(read.encode().expose(), bytes);
+        assert_eq!(read.invite, identity.invite);
+        for length in 0..bytes.len() {
+            assert!(Identity::decode(&bytes[..length]).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn other_versions_and_malformed_login_secrets_are_refused() {
+        let bytes = identity().encode().expose().to_vec();
+        for version in [0, 1, 2, 4] {
+            let mut changed = bytes.clone();
+            changed[0] = version;
+            assert!(matches!(
+                Identity::decode(&changed),
+                Err(IdentityError::Malformed(EncodingError::Unknown {
+                    what: "identity version",
+                    ..
+                }))
+            ));
+        }
+        // Their version, and a private key that is no scalar.
+        for at in [65, 65 + 65 + 31] {
+            let mut changed = bytes.clone();
+            changed[at] = 0xff;
+            assert!(matches!(
+                Identity::decode(&changed),
+                Err(IdentityError::Malformed(_))
+            ));
+        }
+    }
 }

@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealmoot_authn::roster::Member;
+use sealmoot_crypto::signature::{KeyId, VerifyingKey};
 use sealmoot_rpc::{Connection, Connector, DialError, Link};
 use tracing::{debug, info, warn};
 
+use crate::attest::Attested;
 use crate::message::{Reply, Request};
-use crate::proto::{NodeReport, ReplicaClient, StatusReply, StatusRequest};
-use crate::wire::{reply_from_wire, request_to_wire};
+use crate::proto::{
+    AttestRequest, NodeReport, Position, ReplicaClient, StatusReply, StatusRequest,
+};
+use crate::wire::{attested_from_wire, reply_from_wire, request_to_wire};
 
 /// How long a peer may take for one message of the protocol.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -55,14 +59,35 @@ impl Links {
         }
     }
 
+    /// Closes the connections to members with such keys; what connects anew judges them
+    /// again.
+    pub(super) fn cut(&self, is_over: impl Fn(&KeyId) -> bool) {
+        for (member, link) in self.members.iter().zip(&self.links) {
+            if let Some(link) = link
+                && let Ok(connection) = link.connection()
+                && is_over(&connection.peer().key_id())
+            {
+                warn!(peer = %member.name, "closed the connection to a revoked node");
+                connection.close();
+            }
+        }
+    }
+
     /// Number of this node among the members.
     #[must_use]
     pub(super) fn me(&self) -> usize {
         self.me
     }
 
+    /// The number by which a member is remembered: the first eight bytes of its key's
+    /// identifier.
+    #[must_use]
+    pub(super) fn number(&self, member: usize) -> u64 {
+        number_of(&self.members[member].key)
+    }
+
     /// The members.
-    pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
+    pub(super) fn members(&self) -> impl ExactSizeIterator<Item = &Member> {
         self.members.iter()
     }
 
@@ -95,16 +120,44 @@ impl Links {
 }
 
 impl Peer {
-    /// Asks for one message of the protocol.
+    /// Tells how far this node's log is, and learns what the peer remembers of it and
+    /// how far its own is.
     ///
     /// # Errors
     /// The cause in a few words.
-    pub(super) async fn ask(&self, request: Request) -> Result<Reply, String> {
+    pub(super) async fn attest(
+        &self,
+        own: Attested,
+        timeout: Duration,
+    ) -> Result<(Option<Attested>, Option<Attested>), String> {
+        let request = AttestRequest {
+            position: Some(own.into()),
+        };
+        let reply = ReplicaClient::new(self.0.clone())
+            .attest(request, timeout)
+            .await
+            .map_err(|status| status.message().to_owned())?;
+        let position = |position: Option<Position>| {
+            let position = position.as_ref().map(attested_from_wire);
+            position.transpose().map_err(|error| error.to_string())
+        };
+        Ok((position(reply.remembered)?, position(reply.position)?))
+    }
+
+    /// Asks for one message of the protocol; with the answer comes how far the peer's
+    /// log is.
+    ///
+    /// # Errors
+    /// The cause in a few words.
+    pub(super) async fn ask(&self, request: Request) -> Result<(Reply, Option<Attested>), String> {
         let reply = ReplicaClient::new(self.0.clone())
             .ask(request_to_wire(request), ASK_TIMEOUT)
             .await
             .map_err(|status| status.message().to_owned())?;
-        reply_from_wire(reply).map_err(|error| error.to_string())
+        let position = reply.position.as_ref().map(attested_from_wire).transpose();
+        let position = position.map_err(|error| error.to_string())?;
+        let reply = reply_from_wire(reply).map_err(|error| error.to_string())?;
+        Ok((reply, position))
     }
 
     /// Asks how the peer is.
@@ -123,6 +176,13 @@ impl Peer {
     pub(super) fn connection(&self) -> &Connection {
         &self.0
     }
+}
+
+/// A node's number.
+pub(super) fn number_of(key: &VerifyingKey) -> u64 {
+    let mut number = [0u8; 8];
+    number.copy_from_slice(&key.key_id().as_bytes()[..8]);
+    u64::from_be_bytes(number)
 }
 
 /// Keeps a connection to `member`, and to nobody else who answers at its address:

@@ -165,8 +165,10 @@ impl Gathering {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sealmoot_authn::opaque::LoginSecrets;
     use sealmoot_authn::realm_id::RealmId;
     use sealmoot_authn::statement::{Call, CallMember};
+    use std::sync::Arc;
 
     struct Nodes(Vec<Identity>, Vec<SigningKey>);
 
@@ -192,8 +194,10 @@ mod tests {
             node_key: node_key.verifying_key(),
         };
         Identity {
+            invite: None,
             key: node_key,
             root: root.verifying_key(),
+            login: Arc::new(LoginSecrets::generate().expect("random")),
             call: call.clone(),
             enrolment: Verified::issue(&realm, invite, 1, enrolment),
             incarnation: 1,
@@ -281,8 +285,9 @@ mod tests {
     #[test]
     fn identities_survive_their_bytes_and_no_truncation_does() {
         let (Nodes(identities, _), _, _) = nodes();
-        let bytes = identities[0].encode();
-        let again = Identity::decode(&bytes).expect("valid");
+        let encoded = identities[0].encode();
+        let bytes = encoded.expose();
+        let again = Identity::decode(bytes).expect("valid");
         assert_eq!(again.member().name, name(0));
         for length in 0..bytes.len() {
             assert!(Identity::decode(&bytes[..length]).is_err());

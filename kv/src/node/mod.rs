@@ -5,23 +5,31 @@
 //! done elsewhere ([`crate::replica`], [`crate::coordinator`], [`membership`]);
 //! here are sockets, files, the clock and randomness.
 
+mod audit;
 pub mod authorizer;
+mod ended;
 mod engine;
 mod gather;
 pub mod identity;
 mod links;
 pub mod membership;
 mod service;
+pub mod sessions;
 mod startup;
+mod throttling;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use sealmoot_authn::audit::proto::AuditServer;
+use sealmoot_authn::audit::{What, Who};
 use sealmoot_authn::files::Lock;
 use sealmoot_authn::login::{LoginService, SharedUsers};
-use sealmoot_authn::proto::{DirectoryClient, DirectoryServer, FetchRequest, LoginServer};
+use sealmoot_authn::proto::{ChargesServer, DirectoryClient, DirectoryServer, LoginServer};
 use sealmoot_authn::roster::Roster;
+use sealmoot_authn::session::proto::SessionsServer;
+use sealmoot_authn::throttle::{Account, LoginThrottle};
 use sealmoot_crypto::random;
 use sealmoot_rpc::{Connector, Limits, Router, Server, ServerHandle};
 use tokio::net::TcpListener;
@@ -35,22 +43,31 @@ use crate::log::{Log, LogWriter};
 use crate::proto::{EnrolmentServer, ReplicaServer, StoreServer};
 use crate::quorum::Quorums;
 use crate::record::Record;
+use crate::replica::CLOCK_LEAD_MS_MAX;
 
 pub use engine::Fatal;
-pub use gather::GatherFailure;
+pub use gather::{GatherFailure, Progress};
 pub use identity::IDENTITY_FILE;
 pub use startup::{
-    Enrolled, OpenFailure, Opened, PID_FILE, Verification, enrol, open, reads_identity, verify,
+    Enrolled, OpenFailure, Opened, PID_FILE, REVOCATIONS_WITHIN, Verification, enrol, open,
+    reads_identity, verify,
 };
 
+use audit::NodeAudit;
 use authorizer::{TowardsPeers, Trust};
 use engine::Engine;
-use links::Links;
+use links::{Links, number_of};
 use membership::Gathering;
-use service::{DirectoryService, EnrolmentService, ReplicaService, StoreService};
+use service::{
+    AuditService, ChargesService, DirectoryService, EnrolmentService, ReplicaService,
+    SessionsService, StoreService,
+};
+use sessions::{Freshness, SessionClock};
 
 /// How often a node compares its users with those of its peers.
-const RECONCILE_EVERY: Duration = Duration::from_secs(1);
+const RECONCILE_EVERY: Duration = Duration::from_millis(500);
+/// How soon a peer is looked for again while this node serves nobody.
+const RECONCILE_SOON: Duration = Duration::from_millis(20);
 /// How long a peer may take for one portion of its users.
 const FETCH_WITHIN: Duration = Duration::from_secs(5);
 /// How long requests in progress may go on after the node was told to stop.
@@ -67,10 +84,14 @@ pub struct Cluster {
 /// What all services of a node share.
 pub struct Shared {
     trust: Arc<Trust>,
+    audit: Arc<NodeAudit>,
     gathering: Mutex<Gathering>,
     cluster: OnceLock<Arc<Cluster>>,
     /// Raised whenever something new was gathered.
     news: watch::Sender<u64>,
+    throttle: Arc<LoginThrottle>,
+    /// Drawn at the start of this process.
+    start: u64,
     /// Why gathering must stop, if it must.
     refused: watch::Sender<Option<membership::GatherError>>,
 }
@@ -95,6 +116,8 @@ pub struct Node {
 struct OpenedLog {
     log: Log<DirectoryDisk>,
     replay: crate::replica::Replay,
+    attestations: crate::attest::Attestations,
+    revocations_within: Duration,
 }
 
 /// Why a node did not start or cannot go on.
@@ -154,15 +177,40 @@ impl Node {
         if let Some(roster) = &opened.roster {
             gathering.add_roster(roster);
         }
+        let audit = Arc::new(NodeAudit::start(opened.audit, now_ms).map_err(internal)?);
         let trust = Arc::new(Trust {
+            auditor: Some(audit.auditor.clone()),
             enrolled: RwLock::new(gathering.enrolments().cloned().collect()),
             roster: RwLock::new(opened.roster.map(Arc::new)),
             users: Arc::new(RwLock::new(opened.users)),
             identity: opened.identity,
             now_ms,
+            clock: SessionClock::new(now_ms),
+            sessions: Mutex::default(),
+            freshness: Mutex::default(),
+            connections: OnceLock::new(),
         });
-        let shared = Arc::new(Shared {
+        // Before anybody comes: what was over before a restart stays over.
+        trust.clock.raise(opened.time_ms);
+        let hybrid_ms = opened.replay.clock().ms();
+        trust.clock.hear(hybrid_ms, CLOCK_LEAD_MS_MAX);
+        if let Some(roster) = trust.roster() {
+            expect_freshness(&trust, &roster, opened.revocations_within);
+        }
+        let start = u64::from_le_bytes(random::array().map_err(internal)?);
+        let mut throttle = opened.throttle;
+        {
+            let users = trust.users.read().unwrap_or_else(PoisonError::into_inner);
+            // Those that count last: of each user they are what holds.
+            let all = users.records_behind().chain(users.records());
+            throttle.know_all(all.map(Account::of));
+        }
+        throttle.settle(now_ms());
+        let shared = Arc::new_cyclic(|this| Shared {
+            throttle: throttling::throttle(throttle, this, now_ms),
+            start,
             trust: Arc::clone(&trust),
+            audit,
             gathering: Mutex::new(gathering),
             cluster: OnceLock::new(),
             news: watch::Sender::new(0),
@@ -172,6 +220,10 @@ impl Node {
         let router = router(&shared, now_ms)?;
         let server =
             Server::start(listener, key, trust.clone(), router, limits()).map_err(internal)?;
+        trust
+            .connections
+            .set(server.connections())
+            .map_err(|_| internal("the node started twice"))?;
         let connector = Connector::new(key, Arc::new(TowardsPeers(trust.clone())), limits())
             .map_err(internal)?;
         Ok(Self {
@@ -183,6 +235,8 @@ impl Node {
             opened: Some(OpenedLog {
                 log: opened.log,
                 replay: opened.replay,
+                attestations: opened.attestations,
+                revocations_within: opened.revocations_within,
             }),
             _lock: opened.lock,
         })
@@ -216,11 +270,11 @@ impl Node {
     }
 
     /// Gathers the nodes of the call until the cluster has formed, then begins to
-    /// serve. `progress` is told how many have enrolled whenever that changes.
+    /// serve. `progress` is told how far it is whenever that changes.
     ///
     /// # Errors
     /// [`NodeError`].
-    pub async fn form(&mut self, mut progress: impl FnMut(usize, usize)) -> Result<(), NodeError> {
+    pub async fn form(&mut self, mut progress: impl FnMut(&Progress)) -> Result<(), NodeError> {
         let Some(mut opened) = self.opened.take() else {
             return Ok(());
         };
@@ -237,7 +291,19 @@ impl Node {
                 .await?;
                 let record = Record::Roster(roster.encode()).encode();
                 let _durable = opened.log.commit(&[record]).map_err(internal)?;
+                let names: Vec<String> = roster
+                    .members()
+                    .iter()
+                    .map(|member| member.name.to_string())
+                    .collect();
+                self.shared
+                    .audit
+                    .own(What::ClusterFormed, &names.join(" "))
+                    .await
+                    .map_err(internal)?;
                 let roster = Arc::new(roster);
+                let trust = &self.shared.trust;
+                expect_freshness(trust, &roster, opened.revocations_within);
                 *self
                     .shared
                     .trust
@@ -247,7 +313,9 @@ impl Node {
                 roster
             }
         };
-        self.begin_serving(opened, &roster)
+        self.begin_serving(opened, &roster)?;
+        self.shared.audit.own_or_log(What::NodeStarted, "").await;
+        Ok(())
     }
 
     fn begin_serving(&self, opened: OpenedLog, roster: &Roster) -> Result<(), NodeError> {
@@ -262,10 +330,8 @@ impl Node {
         let quorums = Quorums::majority(roster.members().len());
         let now_ms = self.shared.trust.now_ms;
         let start = u64::from_le_bytes(random::array().map_err(internal)?);
-        let mut node = [0u8; 8];
-        node.copy_from_slice(&own_key.key_id().as_bytes()[..8]);
         let proposer = Proposer {
-            node: u64::from_be_bytes(node),
+            node: number_of(&own_key),
             start,
         };
         let clock = replica.clock(now_ms());
@@ -283,6 +349,7 @@ impl Node {
             coordinator,
             log,
             position,
+            (opened.attestations, quorums.prepare()),
             Arc::clone(&links),
             now_ms,
         );
@@ -304,9 +371,28 @@ impl Node {
             quorums,
             epoch: roster.epoch(),
         });
-        tokio::spawn(reconcile(
+        tokio::spawn(audit::tell_peers(
             Arc::downgrade(&cluster),
             Arc::clone(&self.shared.trust),
+            Arc::clone(&self.shared.audit),
+        ));
+        // Each on its own: one that hangs must not keep revocations of the others away.
+        for member in (0..roster.members().len()).filter(|member| *member != me) {
+            tokio::spawn(reconcile(
+                Arc::downgrade(&cluster),
+                member,
+                Arc::clone(&self.shared.trust),
+                Arc::clone(&self.shared.audit),
+                Arc::clone(&self.shared.throttle),
+            ));
+        }
+        tokio::spawn(sessions::keep(
+            Arc::downgrade(&cluster),
+            Arc::clone(&self.shared.trust),
+        ));
+        tokio::spawn(throttling::share(
+            Arc::downgrade(&cluster),
+            Arc::clone(&self.shared.throttle),
         ));
         self.shared
             .cluster
@@ -314,14 +400,16 @@ impl Node {
             .map_err(|_| internal("the cluster formed twice"))
     }
 
-    /// Ends when a quorum, this node included, is within reach.
+    /// Ends when the node may vote: when a quorum, this node included, remembers no
+    /// more of it than it has; and when what the quorum knows of users and revoked
+    /// sessions is known here.
     pub async fn within_quorum(&self) {
         loop {
             let reached = self
                 .shared
                 .cluster()
-                .is_some_and(|cluster| cluster.links.reachable() >= cluster.quorums.prepare());
-            if reached {
+                .is_some_and(|cluster| cluster.engine.votes());
+            if reached && self.shared.trust.is_fresh() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -348,7 +436,10 @@ impl Node {
     /// durable.
     pub async fn stop(self) {
         self.server.drain(DRAIN_WITHIN).await;
+        self.shared.audit.own_or_log(What::NodeStopped, "").await;
         if let Some(cluster) = self.shared.cluster() {
+            audit::tell_peers_last(&cluster, &self.shared.trust, &self.shared.audit).await;
+            sessions::keep_clock(&cluster, self.shared.trust.clock.now_ms()).await;
             cluster.engine.close();
         }
         info!("stopped");
@@ -360,8 +451,17 @@ fn router(shared: &Arc<Shared>, now_ms: fn() -> u64) -> Result<Router, NodeError
     let users: SharedUsers = Arc::clone(&trust.users);
     let seed = trust.identity.key.to_seed();
     let signing_key = Arc::new(sealmoot_crypto::signature::SigningKey::from_seed(&seed));
-    let login =
-        LoginService::new(trust.identity.realm(), signing_key, users, now_ms).map_err(internal)?;
+    let secrets = Arc::clone(&trust.identity.login);
+    let login = LoginService::new(
+        trust.identity.realm(),
+        signing_key,
+        users,
+        secrets,
+        Arc::clone(&shared.throttle),
+        now_ms,
+    )
+    .registering_for_delegates_of(trust.identity.root)
+    .audited(shared.audit.auditor.clone());
     Router::new()
         .service(LoginServer::new(login))
         .and_then(|router| {
@@ -370,8 +470,11 @@ fn router(shared: &Arc<Shared>, now_ms: fn() -> u64) -> Result<Router, NodeError
         .and_then(|router| {
             router.service(EnrolmentServer::new(EnrolmentService(Arc::clone(shared))))
         })
+        .and_then(|router| router.service(ChargesServer::new(ChargesService(Arc::clone(shared)))))
         .and_then(|router| router.service(ReplicaServer::new(ReplicaService(Arc::clone(shared)))))
         .and_then(|router| router.service(StoreServer::new(StoreService(Arc::clone(shared)))))
+        .and_then(|router| router.service(AuditServer::new(AuditService(Arc::clone(shared)))))
+        .and_then(|router| router.service(SessionsServer::new(SessionsService(Arc::clone(shared)))))
         .map_err(internal)
 }
 
@@ -392,60 +495,74 @@ async fn listen(address: &str) -> std::io::Result<TcpListener> {
     Err(last)
 }
 
-/// Fetches from the peers the user records that this node lacks, for as long as
-/// the cluster runs.
-async fn reconcile(cluster: std::sync::Weak<Cluster>, trust: Arc<Trust>) {
+/// From now on the node serves only while it has heard what was revoked.
+fn expect_freshness(trust: &Trust, roster: &Roster, within: Duration) {
+    let own_key = trust.identity.key.verifying_key();
+    let members = roster.members();
+    if let Some(me) = members.iter().position(|member| member.key == own_key) {
+        let quorum = Quorums::majority(members.len()).prepare();
+        trust.expect_freshness(Freshness::new(me, members.len(), quorum, within));
+    }
+}
+
+/// Fetches from one peer the signed records that this node lacks, for as long as the
+/// cluster runs.
+async fn reconcile(
+    cluster: std::sync::Weak<Cluster>,
+    member: usize,
+    trust: Arc<Trust>,
+    audit: Arc<NodeAudit>,
+    throttle: Arc<LoginThrottle>,
+) {
     loop {
-        tokio::time::sleep(RECONCILE_EVERY).await;
-        let Some(cluster) = cluster.upgrade() else {
+        let Some(running) = cluster.upgrade() else {
             return;
         };
-        for member in 0..cluster.quorums.members() {
-            if member == cluster.links.me() {
-                continue;
+        let mut pause = RECONCILE_EVERY;
+        if let Ok(peer) = running.links.connection(member) {
+            let asked_ms = trust.steady_ms();
+            match reconcile_with(&running, &trust, &audit, &throttle, &peer).await {
+                Ok(count) => {
+                    trust.confirmed(member, asked_ms);
+                    if count > 0 {
+                        info!(count, "learnt signed records from a peer");
+                        trust.cut_ended();
+                    }
+                }
+                Err(error) => warn!(%error, "signed records of a peer were not taken"),
             }
-            let Ok(peer) = cluster.links.connection(member) else {
-                continue;
-            };
-            match reconcile_with(&cluster, &trust, &peer).await {
-                Ok(0) => {}
-                Ok(count) => info!(count, "learnt user records from a peer"),
-                Err(error) => warn!(%error, "user records of a peer were not taken"),
-            }
+        } else if !trust.is_fresh() {
+            // Nobody is served before.
+            pause = RECONCILE_SOON;
         }
+        drop(running);
+        tokio::time::sleep(pause).await;
     }
 }
 
 /// Fetches what one peer has and this node lacks; returns how much that was.
 async fn reconcile_with(
     cluster: &Cluster,
-    trust: &Trust,
+    trust: &Arc<Trust>,
+    audit: &NodeAudit,
+    throttle: &LoginThrottle,
     peer: &links::Peer,
 ) -> Result<u32, sealmoot_rpc::Status> {
     let directory = DirectoryClient::new(peer.connection().clone());
-    let digest = trust
-        .users
-        .read()
-        .unwrap_or_else(PoisonError::into_inner)
-        .digest();
-    let mut after = String::new();
-    let mut taken = 0;
-    loop {
-        let request = FetchRequest {
-            digest: digest.to_vec().into(),
-            after,
-        };
-        let reply = directory.fetch(request, FETCH_WITHIN).await?;
-        taken += service::take_records(
-            &cluster.engine,
-            &trust.users,
-            &trust.identity.root,
-            &reply.records,
-        )
-        .await?;
-        if reply.next.is_empty() {
-            return Ok(taken);
-        }
-        after = reply.next;
-    }
+    let records = service::fetch_from(
+        &directory,
+        &cluster.engine,
+        &trust.users,
+        &trust.identity.root,
+        &service::Recorder {
+            audit,
+            throttle,
+            who: Who::Node,
+            without_room: service::WithoutRoom::LeftOut,
+        },
+        FETCH_WITHIN,
+    )
+    .await?;
+    let ended = ended::learn_from(peer, cluster, trust, audit).await?;
+    Ok(records.saturating_add(ended))
 }

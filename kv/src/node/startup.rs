@@ -1,23 +1,33 @@
 //! From a directory and a key to a node that can start, or a verdict on what is
 //! damaged.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sealmoot_authn::delegation::SerialPath;
+use sealmoot_authn::ended::{ENDED_TAG, Ended};
 use sealmoot_authn::files::{self, FileError, Lock};
 use sealmoot_authn::invite::Invite;
+use sealmoot_authn::parallel;
+use sealmoot_authn::records::{RecordName, SignedRecord, Standing};
 use sealmoot_authn::roster::{Roster, RosterError};
 use sealmoot_authn::statement::{Enrolment, Verified};
-use sealmoot_authn::users::{RecordError, UserDirectory, UserRecord};
+use sealmoot_authn::throttle::{Throttle, ThrottleKey, ThrottleLimits};
+use sealmoot_authn::users::{RecordError, UserDirectory};
 use sealmoot_crypto::encoding::EncodingError;
 use sealmoot_crypto::random::{self, RandomError};
 use sealmoot_crypto::secret::SecretArray;
-use sealmoot_crypto::signature::SigningKey;
+use sealmoot_crypto::signature::{SigningKey, VerifyingKey};
 
+use super::audit::{self, OpenedAudit};
 use super::identity::{
     IDENTITY_BYTES_MAX, IDENTITY_FILE, Identity, IdentityError, create_root_key, read_root_key,
     root_key_candidates,
 };
+use crate::attest::Attestations;
+use crate::audit::{AuditKey, WITNESSED_FILE};
 use crate::disk::{DirectoryDisk, DirectoryError, Disk, DiskError};
 use crate::log::sealed_file::{self, SealedFileKey, SealedFileReadError, SealedFileWriteError};
 use crate::log::{
@@ -29,6 +39,10 @@ use crate::replica::Replay;
 
 /// Where a running node says which process it is.
 pub const PID_FILE: &str = "kvd.pid";
+/// How many signed records are verified before they are put in their place.
+const RECORDS_AT_ONCE: usize = 4096;
+/// [`Opened::revocations_within`], unless it is changed.
+pub const REVOCATIONS_WITHIN: Duration = Duration::from_secs(60);
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
@@ -38,12 +52,21 @@ pub struct Opened {
     pub identity: Identity,
     /// Its cluster, if it has formed.
     pub roster: Option<Roster>,
-    /// Its users.
+    /// Its users, and the realm's roles.
     pub users: UserDirectory,
+    /// What was tried at its logins; its limits may be changed before the start.
+    pub throttle: Throttle,
+    /// How long ago it may have compared its records with a quorum and still serve
+    /// sessions; may be changed before the start.
+    pub revocations_within: Duration,
     pub(super) disk: DirectoryDisk,
     pub(super) sealed: SealedFileKey,
     pub(super) log: Log<DirectoryDisk>,
     pub(super) replay: Replay,
+    pub(super) attestations: Attestations,
+    /// The latest time that the log knows of, in milliseconds since 1970.
+    pub(super) time_ms: u64,
+    pub(super) audit: OpenedAudit,
     pub(super) lock: Lock,
 }
 
@@ -100,20 +123,23 @@ pub enum Enrolled {
 
 /// Answers an invite: makes the node's keys and its directory.
 ///
-/// The root key goes to `key_file`, which must not exist, unless the directory
+/// `invite_file` is where the invite lies, for a later start to destroy it. The root key
+/// goes to `key_file`, which must not exist, unless the directory
 /// answered this very invite before.
 ///
 /// # Errors
 /// [`OpenFailure`].
 pub fn enrol(
     invite: &Invite,
+    invite_file: &Path,
     directory: &Path,
     key_file: &Path,
     config: &Path,
     now_ms: u64,
 ) -> Result<Enrolled, OpenFailure> {
     if directory.join(IDENTITY_FILE).exists() {
-        let opened = open(directory, None, config)?;
+        let named = key_file.exists().then_some(key_file);
+        let opened = open(directory, named, config)?;
         let same = opened.identity.call.bytes() == invite.call().bytes()
             && opened.identity.member().name == invite.member().name;
         if !same || opened.roster.is_some() {
@@ -122,16 +148,11 @@ pub fn enrol(
         return Ok(Enrolled::Resumed);
     }
     files::ensure_directory(directory)?;
-    // An empty directory that was made beforehand becomes the node's own. One
-    // with other things in it may be anything, a home directory too.
-    let others = files::names(directory)?
-        .into_iter()
-        .any(|name| !matches!(name.as_str(), "kvd.log" | "lock"));
-    if others {
-        return Err(OpenFailure::NotEmpty(directory.to_owned()));
-    }
+    check_empty(directory)?;
     files::make_private(directory)?;
     let lock = lock(directory)?;
+    // Another process may have made a node here while this one waited.
+    check_empty(directory)?;
     let disk = open_disk(directory)?;
     let key_directory = match key_file.parent() {
         Some(parent) if parent != Path::new("") => parent,
@@ -139,7 +160,7 @@ pub fn enrol(
     };
     files::ensure_directory(key_directory)?;
     let root_key = create_root_key(key_file)?;
-    let outcome = make_node(invite, &disk, &root_key, now_ms);
+    let outcome = make_node(invite, invite_file, &disk, &root_key, now_ms);
     if outcome.is_err() {
         // Nothing was sealed under it that anybody has heard of: an enrolment that
         // failed leaves neither key nor data in the way of the next.
@@ -152,8 +173,21 @@ pub fn enrol(
     outcome.map(|()| Enrolled::Fresh)
 }
 
+/// An empty directory that was made beforehand becomes the node's own. One with other
+/// things in it may be anything, a home directory too.
+fn check_empty(directory: &Path) -> Result<(), OpenFailure> {
+    let others = files::names(directory)?
+        .into_iter()
+        .any(|name| !matches!(name.as_str(), "kvd.log" | "lock"));
+    if others {
+        return Err(OpenFailure::NotEmpty(directory.to_owned()));
+    }
+    Ok(())
+}
+
 fn make_node(
     invite: &Invite,
+    invite_file: &Path,
     disk: &DirectoryDisk,
     root_key: &SecretArray<32>,
     now_ms: u64,
@@ -168,9 +202,11 @@ fn make_node(
     let identity = Identity {
         key,
         root: *invite.root(),
+        login: Arc::clone(invite.login()),
         call: invite.call().clone(),
         enrolment: Verified::issue(&invite.realm(), invite.key(), now_ms, answer),
         incarnation,
+        invite: std::path::absolute(invite_file).ok(),
         countersigned: Vec::new(),
     };
     let mut log = Log::create(
@@ -183,17 +219,18 @@ fn make_node(
     let records: Vec<Vec<u8>> = invite
         .records()
         .iter()
-        .map(|record| Record::User(record.encode()).encode())
+        .map(|record| Record::Signed(record.encode()).encode())
         .collect();
     if !records.is_empty() {
         let _durable = log.commit(&records).map_err(commit_failure)?;
     }
+    audit::create(disk, root_key, &identity, invite.audit_key(), now_ms)?;
     // Last: a directory is a node when it has this file.
     sealed_file::write(
         disk,
         &SealedFileKey::from_root(root_key),
         IDENTITY_FILE,
-        &identity.encode(),
+        identity.encode().expose(),
     )
     .map_err(write_failure)
 }
@@ -213,17 +250,38 @@ pub fn open(
     let identity = read_identity(&disk, &sealed)?;
 
     let mut replay = Replay::default();
-    let mut users = UserDirectory::default();
+    let mut attestations = Attestations::default();
+    let mut newest = NewestRecords::new();
+    let mut ended = Vec::new();
+    let mut throttle = Throttle::new(ThrottleKey::of(&identity.login), ThrottleLimits::default());
     let mut roster = None;
+    let mut time_ms = 0;
     let realm = identity.realm();
     let root = identity.root;
     let mut take_record = |_: u64, bytes: &[u8]| -> Result<(), ReplayError> {
         match Record::decode(bytes)? {
             Record::Roster(bytes) => roster = Some(Roster::decode(&bytes, &realm)?),
-            Record::User(bytes) => {
-                users.apply(UserRecord::decode(&bytes, &root)?);
+            // Whether it is to be believed depends on the roster.
+            Record::Signed(bytes) if bytes.first() == Some(&ENDED_TAG) => ended.push(bytes),
+            Record::Signed(bytes) => {
+                let (name, standing) = SignedRecord::claimed(&bytes)?;
+                let versions = standing.delegations().to_vec();
+                let by = (name, standing.path().clone(), versions);
+                let held = newest.get(&by);
+                if held.is_none_or(|(held, _)| *held < standing) {
+                    newest.insert(by, (standing, bytes));
+                }
             }
-            record @ (Record::Accepted { .. } | Record::Ceiling(_)) => replay.record(record),
+            Record::Throttle(bytes) => throttle.replay(&bytes)?,
+            Record::Time(heard_ms) => time_ms = time_ms.max(heard_ms),
+            Record::Attested { node, attested } => attestations.replay(node, attested),
+            record @ (Record::Accepted { .. }
+            | Record::Ceiling(_)
+            | Record::Condemned { .. }
+            | Record::Removed { .. }
+            | Record::Incarnation(_)
+            | Record::Epoch { .. }
+            | Record::Floors { .. }) => replay.record(record),
         }
         Ok(())
     };
@@ -234,16 +292,64 @@ pub fn open(
         &mut take_record,
     )
     .map_err(|error| open_failure(directory, error))?;
+    let mut users = believed(newest, &root).map_err(|error| OpenFailure::Integrity {
+        file: "log".to_owned(),
+        what: ReplayError::from(error).to_string(),
+    })?;
+    let time_ms = time_ms.max(replay.clock().ms());
+    if let Some(roster) = &roster {
+        // What a node made that is of the roster no longer makes no session either.
+        let believe = |bytes: &Vec<u8>| Ok::<_, RecordError>(Ended::decode(bytes, roster).ok());
+        for ended in parallel::try_map(&ended, believe)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            users.ended_mut().apply(ended);
+        }
+        users.ended_mut().forget_past(time_ms);
+    }
+    let audit = audit::open(&disk, &root_key, &identity, roster.as_ref())?;
     Ok(Opened {
+        audit,
         identity,
         roster,
         users,
+        throttle,
+        revocations_within: REVOCATIONS_WITHIN,
+        time_ms,
         disk,
         sealed,
         log,
         replay,
+        attestations,
         lock,
     })
+}
+
+/// The newest record of each name under each delegation and version of it: which of these
+/// count is known only when the revocations are.
+type NewestRecords = BTreeMap<(RecordName, SerialPath, Vec<u64>), (Standing, Vec<u8>)>;
+
+/// The users and roles of a log. The signatures are verified again though the log
+/// authenticates: a record that a node goes by is one that it verified in this life, and
+/// on all processors, only the newest of each, that is a few seconds for a hundred
+/// thousand users.
+fn believed(newest: NewestRecords, root: &VerifyingKey) -> Result<UserDirectory, RecordError> {
+    // The revocations first, as in a realm's directory: what counts of several issuers'
+    // records is known only then.
+    let (first, others): (Vec<_>, Vec<_>) = newest
+        .into_iter()
+        .partition(|((name, ..), _)| *name == RecordName::Revocations);
+    let newest = first.into_iter().chain(others);
+    let newest: Vec<(Standing, Vec<u8>)> = newest.map(|(_, record)| record).collect();
+    let mut users = UserDirectory::default();
+    for portion in newest.chunks(RECORDS_AT_ONCE) {
+        for record in parallel::try_map(portion, |(_, bytes)| SignedRecord::decode(bytes, root))? {
+            users.apply_signed(record);
+        }
+    }
+    Ok(users)
 }
 
 /// Reads the identity of a node, running or not, without taking its directory.
@@ -325,6 +431,7 @@ pub fn verify(
         }
     }
     let (mut bytes, mut records) = (identity_bytes, 0);
+    bytes += verify_audit(&disk, directory, &root_key, &mut damaged)?;
     match log::verify(&disk, &LogKey::from_root(&root_key)) {
         Ok(report) => {
             bytes += report.bytes;
@@ -349,6 +456,38 @@ pub fn verify(
         bytes,
         records,
     })
+}
+
+/// Authenticates the audit log and what is remembered of others'; gives the number of
+/// bytes.
+fn verify_audit(
+    disk: &DirectoryDisk,
+    directory: &Path,
+    root_key: &SecretArray<32>,
+    damaged: &mut Vec<DamagedPlace>,
+) -> Result<u64, OpenFailure> {
+    let (damages, mut bytes) =
+        crate::audit::verify(disk, &AuditKey::from_root(root_key)).map_err(disk_failure)?;
+    damaged.extend(damages.into_iter().map(|damage| DamagedPlace {
+        file: damage.file,
+        offset: damage.offset,
+        length: damage.length,
+        what: damage.what.to_owned(),
+    }));
+    let witnessed = directory.join(WITNESSED_FILE);
+    let length = std::fs::metadata(&witnessed).map_or(0, |metadata| metadata.len());
+    bytes += length;
+    match audit::read_witnessed(disk, &SealedFileKey::from_root(root_key)) {
+        Ok(_) => {}
+        Err(OpenFailure::Integrity { file, what }) => damaged.push(DamagedPlace {
+            file,
+            offset: 0,
+            length,
+            what,
+        }),
+        Err(error) => return Err(error),
+    }
+    Ok(bytes)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -453,7 +592,7 @@ fn read_identity<D: Disk>(disk: &D, sealed: &SealedFileKey) -> Result<Identity, 
     Identity::decode(bytes.expose()).map_err(|error: IdentityError| integrity(error.to_string()))
 }
 
-fn disk_failure(error: DiskError) -> OpenFailure {
+pub(super) fn disk_failure(error: DiskError) -> OpenFailure {
     match error {
         DiskError::Refused { .. } => OpenFailure::Refused(error.to_string()),
         error => OpenFailure::Disk(error.to_string()),
@@ -495,5 +634,105 @@ fn open_failure(directory: &Path, error: OpenError<ReplayError>) -> OpenFailure 
         },
         OpenError::Disk(error) => disk_failure(error),
         OpenError::Append(error) => OpenFailure::Disk(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sealmoot_authn::delegation::Chain;
+    use sealmoot_authn::name::Name;
+    use sealmoot_authn::realm_id::RealmId;
+    use sealmoot_authn::records::RevocationsRecord;
+    use sealmoot_authn::statement::{Delegation, Powers, Revocation, Revocations, User};
+    use sealmoot_authn::users::UserRecord;
+
+    fn name(text: &str) -> Name {
+        text.parse().expect("a name")
+    }
+
+    /// Bob as a delegate of the root made him under this serial.
+    fn bob_by(root: &SigningKey, serial: u64, version: u64, enabled: bool) -> UserRecord {
+        let delegate = SigningKey::generate().expect("random");
+        let delegation = Delegation {
+            name: name(&format!("d{serial}")),
+            key: delegate.verifying_key(),
+            serial,
+            version: 1,
+            powers: Powers {
+                users: true,
+                delegations: false,
+            },
+            grants: vec!["app/*:r".parse().expect("a grant")],
+            valid_from_ms: 1,
+            expires_ms: 100,
+        };
+        let user = User {
+            name: name("bob"),
+            version,
+            enabled,
+            deleted: false,
+            roles: Vec::new(),
+            user_key: None,
+            keys: Vec::new(),
+            second_factor: None,
+        };
+        let public = root.verifying_key();
+        let user = Verified::issue(&RealmId::of(&public), &delegate, 20, user);
+        let chain = Chain::issue(None, root, &public, delegation, 1).expect("issued");
+        UserRecord::by_delegate(chain, user, None).expect("within")
+    }
+
+    fn revoked(root: &SigningKey, serial: u64, lowest_version: u64) -> RevocationsRecord {
+        let entry = Revocation {
+            lowest_version,
+            reason: String::new(),
+        };
+        let revocations = Revocations {
+            version: 1,
+            entries: [(SerialPath::of([serial]), entry)].into(),
+        };
+        let realm = RealmId::of(&root.verifying_key());
+        RevocationsRecord::new(Verified::issue(&realm, root, 1, revocations))
+    }
+
+    fn newest(records: &[SignedRecord]) -> NewestRecords {
+        let entry = |record: &SignedRecord| {
+            let standing = record.standing();
+            let versions = standing.delegations().to_vec();
+            let by = (record.name(), standing.path().clone(), versions);
+            (by, (standing, record.encode()))
+        };
+        records.iter().map(entry).collect()
+    }
+
+    #[test]
+    fn a_restart_keeps_the_younger_delegates_user_where_the_elder_was_revoked() {
+        let root = SigningKey::generate().expect("random");
+        for lowest_version in [2, Revocation::FOR_GOOD] {
+            let log = [
+                bob_by(&root, 1, 9, true).into(),
+                bob_by(&root, 2, 1, true).into(),
+                revoked(&root, 1, lowest_version).into(),
+            ];
+            let users = believed(newest(&log), &root.verifying_key()).expect("believed");
+            let bob = users.active(&name("bob"), 50).expect("the younger's");
+            assert_eq!(bob.user().version, 1, "{lowest_version}");
+        }
+    }
+
+    #[test]
+    fn a_restart_forgets_no_version_of_a_user_whose_delegation_was_narrowed() {
+        let root = SigningKey::generate().expect("random");
+        let disabled = bob_by(&root, 1, 3, false);
+        let log = [disabled.clone().into(), revoked(&root, 1, 2).into()];
+        let users = believed(newest(&log), &root.verifying_key()).expect("believed");
+        assert!(users.record(&name("bob")).is_none());
+        let kept: Vec<u64> = users
+            .records_behind()
+            .map(|record| record.user().version)
+            .collect();
+        assert_eq!(kept, [3]);
+        assert!(!users.wants(&RecordName::User(name("bob")), &disabled.standing()));
     }
 }

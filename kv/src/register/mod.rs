@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::ballot::Ballot;
 use crate::clock::Clock;
+use crate::mutant::{Mutant, active};
 
 pub use window::{Entry, OperationId, Outcome, WINDOW_ENTRIES_MAX, Window};
 
@@ -94,7 +95,10 @@ impl Register {
     /// Applies `operation` under `ballot`.
     #[must_use]
     pub fn apply(&self, operation: &Operation, ballot: Ballot) -> Applied {
-        if let Some(entry) = self.window.entry_of(&operation.id.client) {
+        let remembers = !active(Mutant::NoOperationWindow);
+        if let Some(entry) = self.window.entry_of(&operation.id.client)
+            && remembers
+        {
             if entry.sequence == operation.id.sequence {
                 return Applied::Unchanged(entry.outcome);
             }
@@ -102,7 +106,7 @@ impl Register {
                 return Applied::Superseded;
             }
         }
-        if ballot.clock > operation.deadline {
+        if ballot.clock > operation.deadline && !active(Mutant::WindowIgnoresDeadlines) {
             return Applied::Expired;
         }
         let outcome = match self.evaluate(&operation.change) {
@@ -130,6 +134,32 @@ impl Register {
             window,
         };
         Applied::Changed(changed, outcome)
+    }
+
+    /// The same state, which remembers that `operation` had this outcome and changed
+    /// nothing; `None` when the window is full.
+    ///
+    /// A retry that is told "conflict" or "nothing to delete" ends the operation. An
+    /// earlier attempt at another node may not know that, and would find the
+    /// expectation true later.
+    #[must_use]
+    pub fn settle(&self, operation: &Operation, outcome: Outcome, ballot: Ballot) -> Option<Self> {
+        let known = self.window.entry_of(&operation.id.client);
+        if known.is_some_and(|entry| entry.sequence >= operation.id.sequence) {
+            return Some(self.clone());
+        }
+        let mut window = self.window.clone();
+        window.evict_before(ballot.clock);
+        let recorded = window.record(Entry {
+            client: operation.id.client,
+            sequence: operation.id.sequence,
+            outcome,
+            deadline: operation.deadline,
+        });
+        recorded.then(|| Self {
+            window,
+            ..self.clone()
+        })
     }
 
     /// The outcome of a change: `Ok` when the state changes, `Err` when it stays.

@@ -1,6 +1,7 @@
 //! The operation window: what became of recent writes of a key.
 
 use crate::clock::Clock;
+use crate::mutant::{Mutant, active};
 
 /// Most entries that stand in one window.
 pub const WINDOW_ENTRIES_MAX: usize = 256;
@@ -85,7 +86,9 @@ impl Window {
     pub fn record(&mut self, mut entry: Entry) -> bool {
         match self.position(&entry.client) {
             Ok(at) => {
-                entry.deadline = entry.deadline.max(self.0[at].deadline);
+                if !active(Mutant::ReplacedEntryKeepsOwnDeadline) {
+                    entry.deadline = entry.deadline.max(self.0[at].deadline);
+                }
                 self.0[at] = entry;
                 true
             }

@@ -3,11 +3,11 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
-use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use rustix::time::{ClockId, clock_gettime};
 use sealmoot_authn::cli::{Code, CommonArgs, Failure, Output, bytes_fields};
 use sealmoot_kv::client::{Client, Level, Write};
 use sealmoot_kv::register::{Expectation, VALUE_LENGTH_MAX};
@@ -56,7 +56,6 @@ pub(crate) fn batch(
         let places = Arc::new(Semaphore::new(args.concurrency));
         let (answers, mut answered) = mpsc::channel::<String>(args.concurrency);
         let mut lines = read_lines();
-        let origin = Instant::now();
         let mut running = tokio::task::JoinSet::new();
         let mut malformed = None;
         loop {
@@ -80,7 +79,7 @@ pub(crate) fn batch(
                         };
                         let (client, answers) = (Arc::clone(&client), answers.clone());
                         running.spawn(async move {
-                            let answer = run(&client, line, origin).await;
+                            let answer = run(&client, line).await;
                             let _ = answers.send(format!("{answer}\n")).await;
                             drop(place);
                         });
@@ -221,14 +220,17 @@ fn bytes_of(object: &Map<String, Value>, name: &str) -> Result<Option<Vec<u8>>, 
     }
 }
 
-async fn run(client: &Client, line: Line, origin: Instant) -> Value {
-    let invoked = nanoseconds(origin);
+async fn run(client: &Client, line: Line) -> Value {
+    let invoked = nanoseconds();
     let mut answer = Map::new();
     answer.insert("id".to_owned(), line.id);
     let failure = match line.operation {
         Operation::Get(key, level) => match client.get(&key, level).await {
             Ok(reply) => {
                 answer.insert("outcome".to_owned(), json!("ok"));
+                if reply.freshness_unknown {
+                    answer.insert("freshness".to_owned(), json!("unknown"));
+                }
                 answer.insert("rev".to_owned(), json!(reply.revision));
                 if reply.found {
                     bytes_fields(&mut answer, "value", &reply.value);
@@ -241,6 +243,7 @@ async fn run(client: &Client, line: Line, origin: Instant) -> Value {
         },
         Operation::Write(key, write) => {
             let is_cas = matches!(write, Write::CompareAndSet(..));
+            let is_delete = matches!(write, Write::Delete);
             match client.write(&key, write).await {
                 Ok(reply) => {
                     answer.insert("rev".to_owned(), json!(reply.revision));
@@ -250,6 +253,9 @@ async fn run(client: &Client, line: Line, origin: Instant) -> Value {
                         answer.insert("error".to_owned(), json!({"code": code}));
                     } else {
                         answer.insert("outcome".to_owned(), json!("ok"));
+                    }
+                    if is_delete {
+                        answer.insert("existed".to_owned(), json!(reply.changed));
                     }
                     None
                 }
@@ -270,13 +276,17 @@ async fn run(client: &Client, line: Line, origin: Instant) -> Value {
         );
     }
     answer.insert("invoke_ns".to_owned(), json!(invoked));
-    answer.insert("return_ns".to_owned(), json!(nanoseconds(origin)));
+    answer.insert("return_ns".to_owned(), json!(nanoseconds()));
     Value::Object(answer)
 }
 
-/// The monotonic clock, of which only differences mean anything.
-fn nanoseconds(origin: Instant) -> u64 {
-    u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+/// The monotonic clock of the machine: the same for every process, so that what several
+/// batches were told can be put in order.
+fn nanoseconds() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let rest = u64::try_from(now.tv_nsec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
 #[cfg(test)]

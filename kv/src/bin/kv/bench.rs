@@ -1,5 +1,9 @@
-//! `kv bench`: rate and latency of put, get, cas and a mixture, at given
-//! concurrencies, through real sessions.
+//! `kv bench`: rate and latency of put, get, cas and a mixture, through real sessions.
+//!
+//! At given concurrencies the next operation begins when one has ended (a closed loop):
+//! that finds the highest rate. At a given rate operations begin when they are due,
+//! whether others have ended or not (an open loop), and latency counts from that
+//! instant: only so does a stall show in the latencies of all whom it would have hit.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -40,6 +44,10 @@ pub(crate) struct BenchArgs {
     /// What is measured
     #[arg(long, value_delimiter = ',', default_values_t = [Load::Put, Load::Get, Load::Cas, Load::Mixed])]
     load: Vec<Load>,
+    /// Begin so many operations a second, whether earlier ones have ended or not, instead
+    /// of keeping a number in flight; latency counts from when each was due
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rate: Option<u32>,
     /// How many connections are used, spread over the nodes
     #[arg(long, default_value_t = 1)]
     connections: usize,
@@ -71,11 +79,21 @@ impl std::fmt::Display for Load {
 
 struct Measured {
     load: Load,
-    concurrency: usize,
+    /// In flight, of a closed loop.
+    concurrency: Option<usize>,
     seconds: f64,
     failures: u64,
     /// Latencies of successful operations, sorted.
     latencies: Vec<Duration>,
+    /// The longest time in which none ended well.
+    stall: Duration,
+}
+
+/// What workers saw: when operations began or were due, how long they took.
+#[derive(Default)]
+struct Seen {
+    ended: Vec<(Instant, Duration)>,
+    failures: u64,
 }
 
 pub(crate) fn bench(
@@ -98,14 +116,18 @@ pub(crate) fn bench(
         .into_iter()
         .map(Arc::new)
         .collect();
-    let steps = args.load.len() * args.concurrency.len();
+    let concurrencies: Vec<Option<usize>> = match args.rate {
+        Some(_) => vec![None],
+        None => args.concurrency.iter().copied().map(Some).collect(),
+    };
+    let steps = args.load.len() * concurrencies.len();
     let bar = progress(steps, output);
     let measured = block_on(async {
         fill(&connections, args).await?;
         let mut measured = Vec::with_capacity(steps);
         for load in &args.load {
-            for concurrency in &args.concurrency {
-                bar.set_message(format!("{load} {concurrency}"));
+            for concurrency in &concurrencies {
+                bar.set_message(load.to_string());
                 measured.push(measure(&connections, args, *load, *concurrency).await?);
                 bar.inc(1);
             }
@@ -115,12 +137,13 @@ pub(crate) fn bench(
     bar.finish_and_clear();
     let rows: Vec<Value> = measured.iter().map(Measured::to_json).collect();
     let data = json!({
-        "size": args.size, "keys": args.keys, "connections": args.connections, "runs": rows,
+        "size": args.size, "keys": args.keys, "connections": args.connections,
+        "offered_rate": args.rate, "runs": rows,
     });
     output.result("bench", &data, || {
         let mut lines = vec![format!(
-            "{:6} {:>9} {:>10} {:>10} {:>10} {:>10} {:>7}",
-            "load", "in flight", "ops/s", "p50", "p99", "p99.9", "failed"
+            "{:6} {:>9} {:>10} {:>10} {:>10} {:>10} {:>10} {:>7}",
+            "load", "in flight", "ops/s", "p50", "p99", "p99.9", "stall", "failed"
         )];
         lines.extend(measured.iter().map(Measured::to_text));
         lines.join("\n")
@@ -173,11 +196,38 @@ async fn measure(
     connections: &[Arc<Client>],
     args: &BenchArgs,
     load: Load,
-    concurrency: usize,
+    concurrency: Option<usize>,
 ) -> Result<Measured, Failure> {
-    let next = Arc::new(AtomicU64::new(0));
     let started = Instant::now();
-    let end = started + args.duration;
+    let seen = match (concurrency, args.rate) {
+        (None, Some(rate)) => open_loop(connections, args, load, rate).await?,
+        (concurrency, _) => closed_loop(connections, args, load, concurrency.unwrap_or(1)).await?,
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    let mut instants: Vec<Instant> = seen.ended.iter().map(|(at, took)| *at + *took).collect();
+    instants.push(started);
+    instants.sort_unstable();
+    let stalls = instants.windows(2).map(|pair| pair[1] - pair[0]);
+    let mut latencies: Vec<Duration> = seen.ended.iter().map(|(_, took)| *took).collect();
+    latencies.sort_unstable();
+    Ok(Measured {
+        load,
+        concurrency,
+        seconds,
+        failures: seen.failures,
+        latencies,
+        stall: stalls.max().unwrap_or_default(),
+    })
+}
+
+async fn closed_loop(
+    connections: &[Arc<Client>],
+    args: &BenchArgs,
+    load: Load,
+    concurrency: usize,
+) -> Result<Seen, Failure> {
+    let next = Arc::new(AtomicU64::new(0));
+    let end = Instant::now() + args.duration;
     let mut workers = tokio::task::JoinSet::new();
     for worker in 0..concurrency {
         let client = Arc::clone(&connections[worker % connections.len()]);
@@ -186,8 +236,7 @@ async fn measure(
         let keys: Vec<Bytes> = (0..args.keys).map(|number| name(args, number)).collect();
         let own_key = Bytes::from(format!("{}cas-{worker:08}", args.prefix));
         workers.spawn(async move {
-            let mut latencies = Vec::new();
-            let mut failures = 0u64;
+            let mut seen = Seen::default();
             let mut revision = 0;
             while Instant::now() < end {
                 let number = next.fetch_add(1, Ordering::Relaxed);
@@ -198,28 +247,59 @@ async fn measure(
                     load => operate(&client, load, number, key, &value).await,
                 };
                 match done {
-                    Ok(true) => latencies.push(begun.elapsed()),
+                    Ok(true) => seen.ended.push((begun, begun.elapsed())),
                     Ok(false) => {}
-                    Err(_) => failures += 1,
+                    Err(_) => seen.failures += 1,
                 }
             }
-            (latencies, failures)
+            seen
         });
     }
-    let (mut latencies, mut failures) = (Vec::new(), 0);
+    let mut seen = Seen::default();
     while let Some(worker) = workers.join_next().await {
-        let (of_worker, failed) = worker.map_err(Failure::internal)?;
-        latencies.extend(of_worker);
-        failures += failed;
+        let of_worker = worker.map_err(Failure::internal)?;
+        seen.ended.extend(of_worker.ended);
+        seen.failures += of_worker.failures;
     }
-    latencies.sort_unstable();
-    Ok(Measured {
-        load,
-        concurrency,
-        seconds: started.elapsed().as_secs_f64(),
-        failures,
-        latencies,
-    })
+    Ok(seen)
+}
+
+async fn open_loop(
+    connections: &[Arc<Client>],
+    args: &BenchArgs,
+    load: Load,
+    rate: u32,
+) -> Result<Seen, Failure> {
+    if load == Load::Cas {
+        return Err(Failure::usage(
+            "a cas waits for the one before it: --rate is for put, get and mixed",
+        ));
+    }
+    let value = Bytes::from(vec![b'y'; args.size]);
+    let started = Instant::now();
+    let mut workers = tokio::task::JoinSet::new();
+    for number in 0u32.. {
+        let due = started + Duration::from_secs(1) * number / rate;
+        if due >= started + args.duration {
+            break;
+        }
+        tokio::time::sleep_until(due.into()).await;
+        let number = u64::from(number);
+        let client = Arc::clone(&connections[number as usize % connections.len()]);
+        let (key, value) = (name(args, number), value.clone());
+        workers.spawn(async move {
+            let done = operate(&client, load, number, &key, &value).await;
+            (due, due.elapsed(), done.is_ok())
+        });
+    }
+    let mut seen = Seen::default();
+    while let Some(worker) = workers.join_next().await {
+        match worker.map_err(Failure::internal)? {
+            (due, took, true) => seen.ended.push((due, took)),
+            _ => seen.failures += 1,
+        }
+    }
+    Ok(seen)
 }
 
 async fn operate(
@@ -276,20 +356,23 @@ impl Measured {
             "rate": self.rate().round(), "operations": self.latencies.len(),
             "failures": self.failures, "p50_ms": rounded(self.quantile_ms(0.5)),
             "p99_ms": rounded(self.quantile_ms(0.99)),
-            "p999_ms": rounded(self.quantile_ms(0.999)),
+            "p999_ms": rounded(self.quantile_ms(0.999)), "max_ms": rounded(self.quantile_ms(1.0)),
+            "stall_ms": rounded(self.stall.as_secs_f64() * 1000.0),
         })
     }
 
     fn to_text(&self) -> String {
         let milliseconds = |share| format!("{:.2} ms", self.quantile_ms(share));
         format!(
-            "{:6} {:>9} {:>10.0} {:>10} {:>10} {:>10} {:>7}",
+            "{:6} {:>9} {:>10.0} {:>10} {:>10} {:>10} {:>10} {:>7}",
             self.load.to_string(),
-            self.concurrency,
+            self.concurrency
+                .map_or_else(|| "-".to_owned(), |number| number.to_string()),
             self.rate(),
             milliseconds(0.5),
             milliseconds(0.99),
             milliseconds(0.999),
+            format!("{:.0} ms", self.stall.as_secs_f64() * 1000.0),
             self.failures
         )
     }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use bytes::Bytes;
-use sealmoot_authn::cli::{Code, Failure};
+use sealmoot_authn::cli::{Code, Failure, is_terminal};
 use sealmoot_authn::policy::RESERVED_PREFIX;
 use sealmoot_kv::client::Level;
 use sealmoot_kv::register::{KEY_LENGTH_MAX, VALUE_LENGTH_MAX};
@@ -58,7 +58,13 @@ pub(crate) fn value(bytes: Vec<u8>) -> Result<Bytes, Failure> {
 /// A value from standard input (`-`), a file (`@FILE`) or the argument itself.
 pub(crate) fn value_argument(argument: Option<&str>) -> Result<Bytes, Failure> {
     match argument {
-        None | Some("-") => value(read_bounded(std::io::stdin().lock(), "standard input")?),
+        None | Some("-") => {
+            // Whoever waits for a prompt would wait for ever.
+            if is_terminal() {
+                eprintln!("(the value from the terminal; end with Ctrl-D)");
+            }
+            value(read_bounded(std::io::stdin().lock(), "standard input")?)
+        }
         Some(argument) => match argument.strip_prefix('@') {
             Some(path) => {
                 let file = std::fs::File::open(Path::new(path))

@@ -3,8 +3,12 @@
 mod batch;
 mod bench;
 mod cluster;
+mod codes;
+mod context;
 mod keys;
 mod login;
+mod logout;
+mod namespace;
 mod read;
 mod session;
 mod write;
@@ -35,6 +39,13 @@ struct Arguments {
 enum Command {
     /// Log in at a node and keep the session as a context
     Login(login::LoginArgs),
+    /// End a session at the cluster and delete its context
+    Logout(logout::LogoutArgs),
+    /// Say for whom the context speaks, and until when
+    Whoami,
+    /// The sessions that this machine keeps
+    #[command(subcommand)]
+    Context(context::ContextCommand),
     /// Read a value
     Get(read::GetArgs),
     /// Set a value
@@ -49,13 +60,14 @@ enum Command {
     Batch(batch::BatchArgs),
     /// Measure put, get, cas and mixed load
     Bench(bench::BenchArgs),
+    /// How many nodes take part in what, below one namespace
+    #[command(subcommand)]
+    Namespace(namespace::NamespaceCommand),
     /// Ask about the cluster
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
-    /// Explain an error code or a command
-    Help(cli::HelpArgs),
-    /// Print the version
-    Version,
+    #[command(flatten)]
+    About(cli::About),
 }
 
 fn main() -> ExitCode {
@@ -70,6 +82,9 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<(), Failure> {
     let (common, session) = (arguments.common, arguments.session);
     match arguments.command {
         Command::Login(args) => login::login(&args, &session, &common, output),
+        Command::Logout(args) => logout::logout(&args, &session, &common, output),
+        Command::Whoami => context::whoami(&session, output),
+        Command::Context(command) => context::run(&command, &session, output),
         Command::Get(args) => read::get(&args, &session, &common, output),
         Command::Put(args) => write::put(args, &session, &common, output),
         Command::Del(args) => write::del(&args, &session, &common, output),
@@ -77,8 +92,8 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<(), Failure> {
         Command::Ls(args) => read::ls(&args, &session, &common, output),
         Command::Batch(args) => batch::batch(&args, &session, &common, output),
         Command::Bench(args) => bench::bench(&args, &session, &common, output),
+        Command::Namespace(command) => namespace::run(&command, &session, &common, output),
         Command::Cluster(command) => cluster::run(&command, &session, &common, output),
-        Command::Help(args) => cli::help::<Arguments>(&args, output),
-        Command::Version => cli::version::<Arguments>(output),
+        Command::About(about) => about.run::<Arguments>(output),
     }
 }

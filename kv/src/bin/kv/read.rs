@@ -46,6 +46,9 @@ pub(crate) fn get(
         bytes_fields(&mut data, "key", &key);
         bytes_fields(&mut data, "value", &reply.value);
         data.insert("rev".to_owned(), json!(reply.revision));
+        if reply.freshness_unknown {
+            data.insert("freshness".to_owned(), json!("unknown"));
+        }
         return output.result("get", &Value::Object(data), String::new);
     }
     output.bytes(&reply.value)?;

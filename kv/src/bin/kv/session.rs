@@ -1,13 +1,14 @@
 //! From the flags and the stored context to a client.
 
 use sealmoot_authn::cli::{Code, CommonArgs, Failure, Output, Places, now_ms};
+use sealmoot_authn::context::{keep_revoked_nodes, known_revoked_nodes, names};
 use sealmoot_kv::client::{Client, Context, ContextError};
 use sealmoot_kv::proto::NodeReport;
 
 /// Which session is used, and where.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct SessionArgs {
-    /// The context to use instead of the current one
+    /// The context to use instead of the current one; the one to make, for login
     #[arg(long, global = true, env = "SEALMOOT_CONTEXT", value_name = "NAME")]
     pub(crate) context: Option<String>,
     /// Addresses to use instead of those of the context
@@ -33,6 +34,7 @@ pub(crate) fn clients(
     count: usize,
 ) -> Result<Vec<Client>, Failure> {
     let context = load(args)?;
+    let known = known_revoked_nodes(&Places::find()?.config, &context.realm);
     let endpoints = addresses(&args.endpoints)?;
     let nodes = if endpoints.is_empty() {
         context.addresses.len()
@@ -42,7 +44,8 @@ pub(crate) fn clients(
     (0..count)
         .map(|index| {
             let client = Client::new(&context, endpoints.clone(), common.timeout, now_ms)?;
-            Ok(client.preferring(index % nodes.max(1)))
+            let client = client.preferring(index % nodes.max(1));
+            Ok(client.knowing(known.clone()))
         })
         .collect()
 }
@@ -83,14 +86,27 @@ pub(crate) fn full_address(address: &str) -> Result<String, Failure> {
 /// Why a context could not be used.
 pub(crate) fn context_failure(error: ContextError) -> Failure {
     match error {
-        ContextError::None => Failure::new(Code::NotInitialised, &error)
-            .hint("log in first: kv login USER@HOST:PORT --realm ID"),
-        ContextError::NoSuch(_) => Failure::new(Code::NotFound, &error),
+        ContextError::None => no_current(&error),
+        ContextError::NoSuch(_) => Failure::new(Code::NotFound, &error)
+            .hint("kv context list names them; kv login makes one"),
         ContextError::BadName(_) => Failure::usage(&error),
         ContextError::Damaged { .. } => {
             Failure::new(Code::Config, &error).hint("log in again to replace it")
         }
         ContextError::File(error) => error.into(),
+    }
+}
+
+/// There is no current context: perhaps one was deleted, and others are left.
+fn no_current(error: &ContextError) -> Failure {
+    let left = Places::find().and_then(|places| names(&places.config).map_err(context_failure));
+    match left.unwrap_or_default().as_slice() {
+        [] => Failure::new(Code::NotInitialised, error)
+            .hint("log in first: kv login USER@HOST:PORT --realm ID"),
+        left => Failure::new(Code::NotInitialised, "no current context").hint(format!(
+            "kv context use NAME, or --context NAME; there are {}",
+            left.join(", ")
+        )),
     }
 }
 
@@ -110,8 +126,25 @@ pub(crate) fn block_on<R>(work: impl Future<Output = Result<R, Failure>>) -> Res
         })
 }
 
+/// Keeps what the client learnt of nodes that are believed no more, for the next commands.
+fn remember(client: &Client, output: &Output) {
+    let Some(record) = client.revoked_nodes() else {
+        return;
+    };
+    let kept = Places::find().and_then(|places| {
+        keep_revoked_nodes(&places.config, &client.realm(), &record).map_err(context_failure)
+    });
+    if let Err(failure) = kept {
+        output.warning(format!(
+            "which nodes were revoked is not kept: {}",
+            failure.message
+        ));
+    }
+}
+
 /// Warns of nodes that could not be reached although the request succeeded.
 pub(crate) fn warn_of(client: &Client, reported: &[NodeReport], output: &Output) {
+    remember(client, output);
     let (troubles, nodes) = (client.troubles(reported), client.nodes());
     for trouble in client.own_troubles(reported) {
         output.warning(format!(

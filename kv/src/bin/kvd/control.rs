@@ -44,7 +44,8 @@ pub(crate) fn stop(args: &DataArgs, common: &CommonArgs, output: &Output) -> Res
         return Err(Failure::new(
             Code::WrongState,
             format!("no node runs on {}", args.data.display()),
-        ));
+        )
+        .hint("it is stopped already; kvd start --data DIR runs it"));
     };
     kill_process(pid, Signal::TERM)
         .map_err(|error| Failure::internal(format!("cannot signal process {pid:?}: {error}")))?;

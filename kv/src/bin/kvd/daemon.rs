@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use sealmoot_authn::cli::{Code, Failure, Output};
 use sealmoot_authn::files;
+use sealmoot_authn::realm_id::RealmId;
 use sealmoot_kv::node::{self, OpenFailure};
 use serde_json::{Value, json};
 
@@ -28,8 +29,8 @@ const NEWS_WITHIN: Duration = Duration::from_millis(700);
 pub(crate) enum Event {
     /// It answers at its address.
     Listening,
-    /// So many of so many nodes have enrolled.
-    Enrolled(usize, usize),
+    /// So many of so many nodes have enrolled, and which have not.
+    Enrolled(usize, usize, Vec<String>),
     /// The cluster has formed.
     Formed,
     /// It serves, and so many of so many nodes are within its reach.
@@ -43,9 +44,9 @@ impl Event {
     pub(crate) fn emit(&self) {
         let line = match self {
             Self::Listening => json!({"event": "listening"}),
-            Self::Enrolled(enrolled, total) => {
-                json!({"event": "enrolled", "enrolled": enrolled, "total": total})
-            }
+            Self::Enrolled(enrolled, total, missing) => json!({
+                "event": "enrolled", "enrolled": enrolled, "total": total, "missing": missing,
+            }),
             Self::Formed => json!({"event": "formed"}),
             Self::Ready(name, up, total) => {
                 json!({"event": "ready", "name": name, "up": up, "total": total})
@@ -62,7 +63,15 @@ impl Event {
         let number = |name: &str| Some(usize::try_from(value[name].as_u64()?).unwrap_or(0));
         match value["event"].as_str()? {
             "listening" => Some(Self::Listening),
-            "enrolled" => Some(Self::Enrolled(number("enrolled")?, number("total")?)),
+            "enrolled" => {
+                let missing = value["missing"].as_array()?.iter();
+                let missing = missing.filter_map(|name| Some(name.as_str()?.to_owned()));
+                Some(Self::Enrolled(
+                    number("enrolled")?,
+                    number("total")?,
+                    missing.collect(),
+                ))
+            }
             "formed" => Some(Self::Formed),
             "ready" => {
                 let name = value["name"].as_str()?.to_owned();
@@ -75,15 +84,23 @@ impl Event {
 }
 
 /// Joins in the background.
-pub(crate) fn join(data: &Path, name: &str, address: &str, output: &Output) -> Result<(), Failure> {
+pub(crate) fn join(
+    data: &Path,
+    name: &str,
+    address: &str,
+    realm: &RealmId,
+    output: &Output,
+) -> Result<(), Failure> {
     let mut node = Background::spawn(data)?;
     node.await_listening()?;
     let deadline = Instant::now() + NEWS_WITHIN;
     let mut told = (1, 1);
+    let mut waited_for = Vec::new();
     while let Some(event) = node.next(deadline)? {
         match event {
-            Event::Enrolled(enrolled, total) => {
+            Event::Enrolled(enrolled, total, missing) => {
                 told = (enrolled, total);
+                waited_for = missing;
                 // The others are not there yet; nothing to wait for.
                 if enrolled < total {
                     break;
@@ -94,6 +111,7 @@ pub(crate) fn join(data: &Path, name: &str, address: &str, output: &Output) -> R
                     "✓ {name} enrolled  {address}  cluster formed {0}/{0}",
                     told.1
                 ));
+                hint_login(address, realm, output);
                 return Ok(());
             }
             Event::Listening | Event::Failed(_) => {}
@@ -103,7 +121,23 @@ pub(crate) fn join(data: &Path, name: &str, address: &str, output: &Output) -> R
         "✓ {name} enrolled (key made here, never sent)  {address}  {}/{}",
         told.0, told.1
     ));
+    hint_others(&waited_for, output);
     Ok(())
+}
+
+/// What there is to do once the cluster has formed.
+pub(crate) fn hint_login(address: &str, realm: &RealmId, output: &Output) {
+    output.hint(format!("kv login USER@{address} --realm {realm}"));
+}
+
+/// For whom a node waits.
+pub(crate) fn hint_others(missing: &[String], output: &Output) {
+    if let Some(first) = missing.first() {
+        let missing = missing.join(", ");
+        output.hint(format!(
+            "this one waits for {missing}: kvd join {first}.invite --data DIR"
+        ));
+    }
 }
 
 /// Starts in the background.
@@ -223,8 +257,10 @@ mod tests {
             Some(Event::Listening)
         );
         assert_eq!(
-            Event::parse("{\"event\":\"enrolled\",\"enrolled\":2,\"total\":3}"),
-            Some(Event::Enrolled(2, 3))
+            Event::parse(
+                "{\"event\":\"enrolled\",\"enrolled\":2,\"total\":3,\"missing\":[\"n3\"]}"
+            ),
+            Some(Event::Enrolled(2, 3, vec!["n3".to_owned()]))
         );
         for other in [
             "",

@@ -3,7 +3,7 @@
 use sealmoot_authn::cli::{Code, Failure};
 use sealmoot_authn::files::FileError;
 use sealmoot_authn::invite::InviteError;
-use sealmoot_kv::node::{GatherFailure, NodeError, OpenFailure};
+use sealmoot_kv::node::{Fatal, GatherFailure, NodeError, OpenFailure};
 
 /// Why a directory was not opened.
 pub(crate) fn open(error: OpenFailure) -> Failure {
@@ -70,6 +70,10 @@ pub(crate) fn node(error: NodeError) -> Failure {
         .hint("kvd help invite_invalid"),
         NodeError::Gather(GatherFailure::Expired) => Failure::new(Code::InviteExpired, &error)
             .hint("make new ones with: authctl node invite NAME=ADDR…"),
+        NodeError::Disk(Fatal::RolledBack { .. }) => Failure::new(Code::WrongState, &error).hint(
+            "its directory was put back to an older copy, and writes that it acknowledged \
+             are missing: start it on the newest copy that there is",
+        ),
         NodeError::Gather(GatherFailure::Disk(_)) | NodeError::Disk(_) | NodeError::Internal(_) => {
             Failure::internal(&error)
         }

@@ -43,10 +43,8 @@ enum Command {
     Status(control::StatusArgs),
     /// Authenticate every byte of a stopped node
     Verify(verify::VerifyArgs),
-    /// Explain an error code or a command
-    Help(cli::HelpArgs),
-    /// Print the version
-    Version,
+    #[command(flatten)]
+    About(cli::About),
 }
 
 /// Where a node's root key is looked for.
@@ -74,7 +72,6 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<(), Failure> {
         Command::Stop(args) => control::stop(&args, &common, output),
         Command::Status(args) => control::status(&args, &common, output),
         Command::Verify(args) => verify::verify(&args, output),
-        Command::Help(args) => cli::help::<Arguments>(&args, output),
-        Command::Version => cli::version::<Arguments>(output),
+        Command::About(about) => about.run::<Arguments>(output),
     }
 }

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use sealmoot_authn::cli::{self, Code, CommonArgs, Failure, Output, Places};
 use sealmoot_authn::files::{self, Existing};
-use sealmoot_kv::node::{self, Node, Opened};
+use sealmoot_authn::throttle::ThrottleLimits;
+use sealmoot_kv::node::{self, Node, Opened, Progress};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::daemon::{self, Event};
+use crate::join::LeftOver;
 use crate::{KeyArgs, failures};
 
 /// How long a node waits for a quorum before it says so.
@@ -28,9 +30,51 @@ pub(crate) struct StartArgs {
     daemonize: bool,
     #[command(flatten)]
     key: KeyArgs,
+    #[command(flatten)]
+    login: LoginArgs,
     /// This process is the one in the background
     #[arg(long, hide = true)]
     background: bool,
+}
+
+/// Who may log in how often, and until when sessions are served.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct LoginArgs {
+    /// Free attempts of strangers at one account from one address, before they have
+    /// to wait; all other limits of logins are raised in proportion
+    ///
+    /// For measurements: many attempts let passwords be guessed. The same on every
+    /// node of a cluster.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = ThrottleLimits::ATTEMPTS,
+        hide_short_help = true,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    login_attempts: u32,
+    /// How long the node serves sessions without having heard from a quorum which of
+    /// them were revoked; then it serves nobody until it hears again
+    ///
+    /// Longer, and somebody who was revoked is served for longer by a node that is cut
+    /// off; shorter, and a pause of the network stops more.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "60s",
+        hide_short_help = true,
+        value_parser = cli::parse_duration
+    )]
+    revocations_within: Duration,
+}
+
+impl LoginArgs {
+    /// Gives the limits to a node that is about to start.
+    pub(crate) fn apply(self, opened: &mut Opened) {
+        let limits = ThrottleLimits::with_attempts(self.login_attempts);
+        opened.throttle.set_limits(limits);
+        opened.revocations_within = self.revocations_within;
+    }
 }
 
 pub(crate) fn start(args: &StartArgs, common: &CommonArgs, output: &Output) -> Result<(), Failure> {
@@ -41,9 +85,22 @@ pub(crate) fn start(args: &StartArgs, common: &CommonArgs, output: &Output) -> R
     let voice = Voice::new(args.background);
     voice.report_failure(|| {
         init_logging(common, args.background);
-        let opened = node::open(&args.data, args.key.key_file.as_deref(), &places.config)
+        let mut opened = node::open(&args.data, args.key.key_file.as_deref(), &places.config)
             .map_err(failures::open)?;
-        run(opened, &args.data, &voice, || Ok(()), output)
+        args.login.apply(&mut opened);
+        let mut left_over = LeftOver::of(&opened.identity);
+        if opened.roster.is_some()
+            && let Some(left_over) = left_over.take()
+        {
+            left_over.destroy(output);
+        }
+        let destroy = || {
+            if let Some(left_over) = left_over {
+                left_over.destroy(output);
+            }
+            Ok(())
+        };
+        run(opened, &args.data, &voice, destroy, output)
     })
 }
 
@@ -140,6 +197,7 @@ async fn serve(
 ) -> Result<(), Failure> {
     let name = opened.identity.member().name.to_string();
     let address = opened.identity.member().address.clone();
+    let realm = opened.identity.realm();
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::internal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::internal)?;
     let ended = async {
@@ -158,12 +216,14 @@ async fn serve(
     voice.event(Event::Listening);
 
     let was_formed = node.is_formed();
-    let progress = |enrolled: usize, total: usize| {
-        voice.event(Event::Enrolled(enrolled, total));
+    let progress = |progress: &Progress| {
+        let (enrolled, total) = (progress.enrolled, progress.total);
+        voice.event(Event::Enrolled(enrolled, total, progress.missing.clone()));
         if enrolled < total {
             output.notice(format!(
                 "✓ {name} enrolled (key made here, never sent)  {address}  {enrolled}/{total}"
             ));
+            daemon::hint_others(&progress.missing, output);
         }
     };
     tokio::select! {
@@ -177,6 +237,7 @@ async fn serve(
         output.notice(format!(
             "✓ {name} enrolled  {address}  cluster formed {total}/{total}"
         ));
+        daemon::hint_login(&address, &realm, output);
     }
     if was_formed {
         // A node that may vote has heard of a quorum.

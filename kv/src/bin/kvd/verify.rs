@@ -12,19 +12,25 @@ use crate::{KeyArgs, failures};
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyArgs {
     /// The data directory of a stopped node
-    directory: PathBuf,
+    #[arg(
+        value_name = "DIR",
+        required_unless_present = "data",
+        conflicts_with = "data"
+    )]
+    directory: Option<PathBuf>,
+    /// The same, as the other commands name it
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     #[command(flatten)]
     key: KeyArgs,
 }
 
 pub(crate) fn verify(args: &VerifyArgs, output: &Output) -> Result<(), Failure> {
     let places = Places::find()?;
-    let found = node::verify(
-        &args.directory,
-        args.key.key_file.as_deref(),
-        &places.config,
-    )
-    .map_err(failures::open)?;
+    let directory = args.directory.as_ref().or(args.data.as_ref());
+    let directory = directory.ok_or_else(|| Failure::usage("which directory?"))?;
+    let found = node::verify(directory, args.key.key_file.as_deref(), &places.config)
+        .map_err(failures::open)?;
     let damaged: Vec<_> = found
         .damaged
         .iter()

@@ -6,7 +6,9 @@ use sealmoot_rpc::{CallContext, Code, Execution, Status};
 
 use super::not_permitted;
 use crate::node::Shared;
+use crate::node::audit::who;
 use crate::node::authorizer::Claims;
+use crate::node::membership::GatherError;
 use crate::proto::{Enrolment, Gathered};
 
 /// Tells and learns what nodes of one call have gathered.
@@ -19,6 +21,12 @@ impl Enrolment for EnrolmentService {
             _ => return Err(not_permitted("for nodes of the call only")),
         }
         self.0.learn(&told).map_err(|error| {
+            if let GatherError::SecondKey { name } = &error {
+                let who = who(context.peer(), None);
+                self.0
+                    .trust
+                    .note_used_invite(who, name, "told by a node of the call");
+            }
             Status::new(
                 Code::FailedPrecondition,
                 Execution::NotStarted,

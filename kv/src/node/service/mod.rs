@@ -1,14 +1,20 @@
 //! What a node answers, service by service.
 
+mod audit;
+mod charges;
 mod directory;
 mod enrolment;
+mod namespaces;
 mod replica;
+mod sessions;
 mod store;
 
-pub(super) use directory::DirectoryService;
-pub(super) use directory::take_records;
+pub(super) use audit::AuditService;
+pub(super) use charges::ChargesService;
+pub(super) use directory::{DirectoryService, Recorder, WithoutRoom, fetch_from};
 pub(super) use enrolment::EnrolmentService;
 pub(super) use replica::ReplicaService;
+pub(super) use sessions::SessionsService;
 pub(super) use store::StoreService;
 
 use sealmoot_rpc::{CallContext, Code, Execution, Status};

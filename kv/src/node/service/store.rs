@@ -1,24 +1,30 @@
 //! What clients ask. Here rights are checked, results get their wire form, and
 //! what went wrong becomes a status: the one place where failures are mapped.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
+use sealmoot_authn::audit::{Event, Subject, What};
+use sealmoot_authn::cli::escaped;
 use sealmoot_authn::policy::{Action, Allowed, RESERVED_PREFIX, decide, decide_below};
+use sealmoot_authn::session::NotAllowed;
 use sealmoot_rpc::{CallContext, Code, Execution, Status};
 
 use super::not_formed;
 use crate::clock::Clock;
 use crate::coordinator::{Answer, Command, Failure, FailureKind, Level, ListEntry};
+use crate::node::audit::who;
 use crate::node::authorizer::Claims;
+use crate::node::sessions::Refused;
 use crate::node::{Cluster, Shared};
 use crate::proto::failure_details::Kind;
 use crate::proto::{
-    ClusterStatusReply, ClusterStatusRequest, CompareAndSetRequest, DeleteRequest, FailureDetails,
-    GetReply, GetRequest, ListReply, ListRequest, NodeReport, NodeStatus, PutRequest, Store,
-    WriteReply, compare_and_set_request,
+    ClusterStatusReply, ClusterStatusRequest, CompareAndSetRequest, CreateNamespaceRequest,
+    DeleteRequest, FailureDetails, GetReply, GetRequest, ListNamespacesReply,
+    ListNamespacesRequest, ListReply, ListRequest, NamespaceReply, NodeReport, NodeStatus,
+    PutRequest, ShowNamespaceRequest, Store, WriteReply, compare_and_set_request,
 };
 use crate::register::{
     Change, Expectation, KEY_LENGTH_MAX, Operation, OperationId, Outcome, Register,
@@ -33,47 +39,79 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 /// A deadline further ahead than this is the mark of a wild clock.
 const DEADLINE_LEAD_MS_MAX: u64 = 10 * 60 * 1000;
+/// How many bytes of a key a refusal names.
+const KEY_SHOWN_MAX: usize = 200;
 const PEER_STATUS_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// The store, for sessions.
 pub(in crate::node) struct StoreService(pub(in crate::node) Arc<Shared>);
 
 impl StoreService {
-    fn cluster(&self) -> Result<Arc<Cluster>, Status> {
+    pub(super) fn cluster(&self) -> Result<Arc<Cluster>, Status> {
         self.0.cluster().ok_or_else(not_formed)
     }
 
     /// The proof that the caller's user may do `action` to `key`.
     fn allow(&self, context: &CallContext, action: Action, key: &[u8]) -> Result<Allowed, Status> {
-        self.decided(context, |user, roles| decide(user, roles, action, key))
+        self.decided(context, Some((action, key)), |user, roles, named| {
+            decide(user, roles, named, action, key)
+        })
     }
 
-    fn decided(
+    /// What `judge` says of the caller's session; `about` is what is asked for, to be
+    /// named when it is refused.
+    pub(super) fn decided(
         &self,
         context: &CallContext,
-        judge: impl FnOnce(
+        about: Option<(Action, &[u8])>,
+        judge: impl Fn(
             &str,
             &[sealmoot_authn::policy::Role],
+            &sealmoot_authn::policy::NamedRoles,
         ) -> Result<Allowed, sealmoot_authn::policy::Denied>,
     ) -> Result<Allowed, Status> {
         let Some(Claims::Session(session)) = context.peer().claims::<Claims>() else {
             return Err(session_ended());
         };
-        let trust = &self.0.trust;
-        let users = trust.users.read().unwrap_or_else(PoisonError::into_inner);
         // Judged at every request: a user disabled a moment ago is refused on a
         // connection that stands since yesterday.
-        if !session.still_holds(&users, (trust.now_ms)()) {
-            return Err(session_ended());
+        let refused = match self.0.trust.decide(session, judge) {
+            Ok(allowed) => return Ok(allowed),
+            Err(Refused::Unconfirmed) => return Err(self.unconfirmed()),
+            Err(Refused::Ended) => return Err(session_ended()),
+            Err(Refused::NotAllowed(refused)) => refused,
+        };
+        let audit = &self.0.audit;
+        let who = who(context.peer(), Some(session.user.clone()));
+        let (subject, message, detail) = match about {
+            Some((action, key)) => (
+                Subject::key(key),
+                denial(session.user.as_str(), action, key, &refused),
+                format!("{action}: {refused}"),
+            ),
+            None => (Subject::Nothing, refused.to_string(), refused.to_string()),
+        };
+        let event = Event::done(audit.now_ms(), What::Permission, who, subject);
+        // It is refused whether it gets on record or not.
+        if let Err(error) = audit.auditor.note(event.refused().detail(detail)) {
+            tracing::warn!(%error, "a refusal is not on record");
         }
-        let record = users.active(&session.user).ok_or_else(session_ended)?;
-        judge(session.user.as_str(), &record.user().roles).map_err(|denied| {
-            Status::new(
-                Code::PermissionDenied,
-                Execution::NotStarted,
-                denied.to_string(),
-            )
-        })
+        Err(Status::new(
+            Code::PermissionDenied,
+            Execution::NotStarted,
+            message,
+        ))
+    }
+
+    /// That this node cannot tell who was revoked, and whom it has not heard.
+    fn unconfirmed(&self) -> Status {
+        let troubles = self.0.cluster().map(|cluster| cluster.links.troubles());
+        let details = FailureDetails {
+            kind: Kind::Unconfirmed.into(),
+            nodes: troubles.unwrap_or_default(),
+            ..FailureDetails::default()
+        };
+        Refused::unconfirmed().with_details(details.encode_to_vec())
     }
 
     async fn write(
@@ -83,9 +121,20 @@ impl StoreService {
         operation: Option<crate::proto::Operation>,
         change: Change,
     ) -> Result<WriteReply, Status> {
-        let cluster = self.cluster()?;
         let key = checked_key(key).map_err(malformed)?;
         refuse_reserved(&key)?;
+        self.write_register(context, key, operation, change).await
+    }
+
+    /// Carries out a write whose key and right were checked.
+    pub(super) async fn write_register(
+        &self,
+        context: &CallContext,
+        key: Bytes,
+        operation: Option<crate::proto::Operation>,
+        change: Change,
+    ) -> Result<WriteReply, Status> {
+        let cluster = self.cluster()?;
         let operation = operation.ok_or(malformed(Malformed("no operation")))?;
         let client = <[u8; 16]>::try_from(&*operation.client)
             .map_err(|_| malformed(Malformed("a client's number has 16 bytes")))?;
@@ -126,7 +175,7 @@ impl StoreService {
         })
     }
 
-    async fn execute(
+    pub(super) async fn execute(
         &self,
         cluster: &Cluster,
         context: &CallContext,
@@ -181,6 +230,12 @@ impl StoreService {
                 Execution::MaybeExecuted,
                 Kind::OutcomeLost,
                 "what became of an earlier attempt can no longer be told",
+            ),
+            FailureKind::SettingsUnusable => (
+                Code::FailedPrecondition,
+                Execution::NotStarted,
+                Kind::Unspecified,
+                "the settings of the key's namespace are of another version of the store",
             ),
         };
         let (answered, needed) = match failure.kind {
@@ -257,10 +312,8 @@ impl Store for StoreService {
         let _allowed = self.allow(&context, Action::Read, &request.key)?;
         let cluster = self.cluster()?;
         let key = checked_key(request.key.clone()).map_err(malformed)?;
-        let command = Command::Read {
-            key,
-            level: Level::from(request.level()),
-        };
+        let level = Level::from(request.level());
+        let command = Command::Read { key, level };
         let answer = self.execute(&cluster, &context, command).await?;
         let Answer::Value(register) = answer else {
             return Err(internal());
@@ -271,12 +324,14 @@ impl Store for StoreService {
             revision: register.visible_revision(),
             value: value.clone().unwrap_or_default(),
             troubles: cluster.links.troubles(),
+            freshness_unknown: level == Level::One,
         })
     }
 
     async fn list(&self, context: CallContext, request: ListRequest) -> Result<ListReply, Status> {
-        let _allowed = self.decided(&context, |user, roles| {
-            decide_below(user, roles, Action::List, &request.prefix)
+        let about = Some((Action::List, request.prefix.as_ref()));
+        let _allowed = self.decided(&context, about, |user, roles, named| {
+            decide_below(user, roles, named, Action::List, &request.prefix)
         })?;
         if request.prefix.len() > KEY_LENGTH_MAX || request.after.len() > KEY_LENGTH_MAX {
             return Err(malformed(Malformed("a prefix has at most 4096 bytes")));
@@ -300,13 +355,37 @@ impl Store for StoreService {
         })
     }
 
+    async fn create_namespace(
+        &self,
+        context: CallContext,
+        request: CreateNamespaceRequest,
+    ) -> Result<WriteReply, Status> {
+        self.create_namespace_checked(&context, request).await
+    }
+
+    async fn show_namespace(
+        &self,
+        context: CallContext,
+        request: ShowNamespaceRequest,
+    ) -> Result<NamespaceReply, Status> {
+        self.show_namespace_checked(&context, &request.name).await
+    }
+
+    async fn list_namespaces(
+        &self,
+        context: CallContext,
+        request: ListNamespacesRequest,
+    ) -> Result<ListNamespacesReply, Status> {
+        self.list_namespaces_permitted(&context, &request).await
+    }
+
     async fn cluster_status(
         &self,
         context: CallContext,
         _request: ClusterStatusRequest,
     ) -> Result<ClusterStatusReply, Status> {
         // Any session that holds may know how the cluster is.
-        self.decided(&context, |_, _| {
+        self.decided(&context, None, |_, _, _| {
             Ok(Allowed {
                 rule: "every session".to_owned(),
             })
@@ -352,6 +431,24 @@ impl Store for StoreService {
     }
 }
 
+/// What a user is told who may not do it. The key is the user's own word; a long one is
+/// cut, because a message is read by people.
+fn denial(user: &str, action: Action, key: &[u8], refused: &NotAllowed) -> String {
+    let shown = String::from_utf8_lossy(&key[..key.len().min(KEY_SHOWN_MAX)]);
+    let cut = if key.len() > KEY_SHOWN_MAX { "…" } else { "" };
+    let what = match (action, key.is_empty()) {
+        (Action::List, true) => "list all keys".to_owned(),
+        (Action::List, false) => format!("list all keys that begin with {shown}{cut}"),
+        (action, _) => format!("{action} {shown}{cut}"),
+    };
+    let why = match refused {
+        NotAllowed::Narrowed(_) => "the key that logged in is narrowed to other rights",
+        NotAllowed::NotDelegated(_) => "it is more than the delegate has who made the user",
+        NotAllowed::Denied(_) | NotAllowed::Ended => "no rule allows it",
+    };
+    escaped(&format!("{user} may not {what}: {why}"))
+}
+
 fn entry_to_wire(entry: ListEntry) -> crate::proto::ListEntry {
     crate::proto::ListEntry {
         key: entry.key,
@@ -375,11 +472,11 @@ fn refuse_reserved(key: &[u8]) -> Result<(), Status> {
     Ok(())
 }
 
-fn malformed(error: Malformed) -> Status {
+pub(super) fn malformed(error: Malformed) -> Status {
     Status::new(Code::InvalidArgument, Execution::NotStarted, error.0)
 }
 
-fn internal() -> Status {
+pub(super) fn internal() -> Status {
     Status::new(
         Code::Internal,
         Execution::MaybeExecuted,
@@ -387,7 +484,7 @@ fn internal() -> Status {
     )
 }
 
-fn session_ended() -> Status {
+pub(super) fn session_ended() -> Status {
     let details = FailureDetails {
         kind: Kind::SessionEnded.into(),
         ..FailureDetails::default()
@@ -398,4 +495,40 @@ fn session_ended() -> Status {
         "the session does not hold",
     )
     .with_details(details.encode_to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sealmoot_authn::policy::Denied;
+
+    fn denied(action: Action) -> Denied {
+        Denied {
+            user: "bob".to_owned(),
+            action,
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_key_and_drives_no_terminal() {
+        let refused = NotAllowed::Denied(denied(Action::Write));
+        let of = |action, key: &[u8]| denial("bob", action, key, &refused);
+        assert_eq!(
+            of(Action::Write, b"app/\x1bx"),
+            "bob may not write app/\\u{1b}x: no rule allows it"
+        );
+        assert_eq!(
+            of(Action::List, b"app/"),
+            "bob may not list all keys that begin with app/: no rule allows it"
+        );
+        assert_eq!(
+            of(Action::List, b""),
+            "bob may not list all keys: no rule allows it"
+        );
+        let long = of(Action::Read, &[b'k'; KEY_LENGTH_MAX]);
+        assert!(long.len() < 300 && long.contains('…'), "{long}");
+        let narrowed = NotAllowed::Narrowed(denied(Action::Write));
+        let told = denial("ci", Action::Write, b"x", &narrowed);
+        assert!(told.ends_with("narrowed to other rights"), "{told}");
+    }
 }

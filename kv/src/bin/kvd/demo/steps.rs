@@ -14,7 +14,7 @@ use sealmoot_authn::realm::Realm;
 use sealmoot_authn::realm_id::RealmId;
 use sealmoot_crypto::passphrase;
 use sealmoot_crypto::secret::SecretBytes;
-use sealmoot_kv::client::{Client, Level, LoginRequest, Write, log_in};
+use sealmoot_kv::client::{Client, Level, LoginCredential, LoginRequest, Write, log_in};
 
 use super::Talk;
 use super::nodes::{DemoNode, Workshop, free_addresses};
@@ -45,10 +45,13 @@ pub(super) async fn show(
 
     talk.heading("A user logs in: the session is a key, not a token")?;
     let request = LoginRequest {
+        revoked_nodes: None,
+        idle: None,
         realm,
         address: nodes[0].address.clone(),
         user: "alice".to_owned(),
-        password: SecretBytes::new(password.expose().to_vec()),
+        credential: LoginCredential::Password(SecretBytes::new(password.expose().to_vec())),
+        key: None,
         timeout: TIMEOUT,
     };
     let context = log_in(&request, now_ms()).await?;
