@@ -21,6 +21,7 @@
 //! }
 //! ```
 
+mod authn;
 mod crypto;
 mod rpc;
 
@@ -45,7 +46,7 @@ impl Outcome {
 
 /// One decoder under test.
 pub struct Decoder {
-    /// Its name, that of its fuzz target.
+    /// Its name, for `tests/fuzz/run` too.
     pub name: &'static str,
     /// Whether it takes only what a key holder made: any changed sample is refused.
     pub authenticates: bool,
@@ -60,6 +61,7 @@ pub fn all() -> impl Iterator<Item = &'static Decoder> {
     crypto::FAMILIES
         .iter()
         .chain(rpc::FAMILIES)
+        .chain(authn::FAMILIES)
         .copied()
         .flatten()
 }

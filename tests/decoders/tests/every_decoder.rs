@@ -3,6 +3,7 @@
 
 use sealmoot_crypto::random;
 use sealmoot_decoders::{Decoder, Outcome, all};
+use sealmoot_tests::random::Random;
 
 /// Most bits of one sample that are flipped, one after another; of a longer sample
 /// every n-th. (The tests of each module flip every bit of its own format.)
@@ -78,7 +79,7 @@ fn a_flipped_bit_is_refused_or_means_another_value() {
 fn noise_and_splices_are_refused_or_mean_another_value() {
     let seed: u64 = u64::from_le_bytes(random::array().expect("random"));
     println!("seed {seed:#x}");
-    let mut generator = SplitMix(seed);
+    let mut generator = Random::new(seed);
     for decoder in all() {
         let samples = (decoder.samples)();
         for _ in 0..MUTATIONS {
@@ -101,26 +102,26 @@ fn check_mutated(decoder: &Decoder, mutated: &[u8], seed: u64) {
 }
 
 /// A sample with a few bytes changed, moved, cut out or put in, or noise.
-fn mutate(generator: &mut SplitMix, samples: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = samples[generator.below(samples.len())].clone();
-    if generator.below(8) == 0 {
-        bytes = (0..generator.below(200))
-            .map(|_| generator.byte())
+fn mutate(generator: &mut Random, samples: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = samples[below(generator, samples.len())].clone();
+    if below(generator, 8) == 0 {
+        bytes = (0..below(generator, 200))
+            .map(|_| byte(generator))
             .collect();
     }
-    for _ in 0..=generator.below(3) {
-        let at = generator.below(bytes.len() + 1);
-        match generator.below(5) {
-            0 if at < bytes.len() => bytes[at] = generator.byte(),
-            1 if at < bytes.len() => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][generator.below(5)],
-            2 => bytes.insert(at, generator.byte()),
+    for _ in 0..=below(generator, 3) {
+        let at = below(generator, bytes.len() + 1);
+        match below(generator, 5) {
+            0 if at < bytes.len() => bytes[at] = byte(generator),
+            1 if at < bytes.len() => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][below(generator, 5)],
+            2 => bytes.insert(at, byte(generator)),
             3 => {
-                let end = at + generator.below(bytes.len() - at + 1);
+                let end = at + below(generator, bytes.len() - at + 1);
                 bytes.drain(at..end);
             }
             _ => {
-                let other = &samples[generator.below(samples.len())];
-                let from = generator.below(other.len() + 1);
+                let other = &samples[below(generator, samples.len())];
+                let from = below(generator, other.len() + 1);
                 bytes.truncate(at);
                 bytes.extend_from_slice(&other[from..]);
             }
@@ -129,23 +130,10 @@ fn mutate(generator: &mut SplitMix, samples: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014).
-struct SplitMix(u64);
+fn below(random: &mut Random, bound: usize) -> usize {
+    random.below(bound as u64) as usize
+}
 
-impl SplitMix {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.next() as u8
-    }
+fn byte(random: &mut Random) -> u8 {
+    random.number() as u8
 }

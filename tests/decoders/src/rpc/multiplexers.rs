@@ -52,14 +52,14 @@ fn limits() -> Limits {
 }
 
 /// The operands of a program.
-struct Program<'a>(&'a [u8]);
+pub(super) struct Program<'a>(pub(super) &'a [u8]);
 
 impl<'a> Program<'a> {
-    fn u8(&mut self) -> Option<u8> {
+    pub(super) fn u8(&mut self) -> Option<u8> {
         self.take().map(u8::from_le_bytes)
     }
 
-    fn u16(&mut self) -> Option<u16> {
+    pub(super) fn u16(&mut self) -> Option<u16> {
         self.take().map(u16::from_le_bytes)
     }
 
@@ -68,7 +68,7 @@ impl<'a> Program<'a> {
     }
 
     /// A length and as many bytes.
-    fn bytes(&mut self) -> Option<&'a [u8]> {
+    pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::from(self.u8()?);
         self.0.split_off(..length)
     }

@@ -30,9 +30,9 @@ static SIGNED: LazyLock<Vec<VerifiedRecord>> = LazyLock::new(|| {
         key_id: KeyId::from_bytes([4; 32]),
         weight: NonZeroU8::MIN,
     };
-    let served = |service: &str| Served {
+    let served = |service: &str, fingerprint: u8| Served {
         service: service.to_owned(),
-        fingerprint: Fingerprint::from_bytes([5; 32]),
+        fingerprint: Fingerprint::from_bytes([fingerprint; 32]),
     };
     let noise = Way::Noise(AgreementPublic::from_bytes([9; 32]));
     let small = NameRecord {
@@ -44,7 +44,7 @@ static SIGNED: LazyLock<Vec<VerifiedRecord>> = LazyLock::new(|| {
         endpoints: vec![endpoint(Way::Tls, "h:1")],
     };
     let rich = NameRecord {
-        services: vec![served("a.B"), served("a.C")],
+        services: vec![served("a.B", 5), served("a.B", 6), served("a.C", 5)],
         endpoints: vec![
             endpoint(Way::Tls, "[::1]:7000"),
             endpoint(Way::Tls, "host:7000"),

@@ -1,5 +1,0 @@
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    (sealmoot_decoders::named("rsa_signature").check)(bytes);
-});
