@@ -4,6 +4,8 @@ use std::error::Error;
 use std::path::PathBuf;
 
 const SCHEMA: &str = "proto/calls.proto";
+/// Spoken by a peer only.
+const ETCD: &str = "proto/etcd.proto";
 const INCLUDES: &str = "proto";
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -15,6 +17,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".")
         .type_attribute(".", "#[allow(missing_docs, clippy::all)]")
         .out_dir(directory)
-        .compile_fds(protox::compile([SCHEMA], [INCLUDES])?)?;
+        .compile_fds(protox::compile([SCHEMA, ETCD], [INCLUDES])?)?;
     Ok(())
 }

@@ -92,7 +92,7 @@ impl Caller for CallsClient {
     }
 
     async fn sink(&mut self, body: Bytes, messages: u32) -> Option<u64> {
-        let (mut requests, sum) = CallsClient::sink(self, PATIENCE).expect("a stream");
+        let (mut requests, sum) = CallsClient::sink(self, PATIENCE).await.expect("a stream");
         for _ in 0..messages {
             let message = Message { body: body.clone() };
             requests.send(&message).await.expect("an open stream");
