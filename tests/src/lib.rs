@@ -18,6 +18,8 @@
 //!
 //! | module | idea |
 //! |---|---|
+//! | [`agent`] | a real ssh-agent, and keys of OpenSSH |
+//! | [`authenticator`] | codes by the clock, as an app shows them |
 //! | [`binaries`] | the binaries under test, built when first needed |
 //! | [`capture`] | packets on the loopback |
 //! | [`cluster`] | three nodes, and one cluster shared by tests that disturb nothing |
@@ -30,6 +32,8 @@
 //! | [`ports`] | ports that nobody else takes |
 //! | [`random`] | random choices that a seed repeats |
 
+pub mod agent;
+pub mod authenticator;
 pub mod binaries;
 pub mod capture;
 pub mod cluster;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::Duration;
 
 use sealmoot_tests::capture::Capture;
@@ -137,6 +138,38 @@ fn no_secret_is_on_a_disk_or_in_a_log_or_shown_by_a_process() {
             }
         }
     }
+}
+
+#[test]
+fn no_password_is_in_the_core_of_a_node() {
+    let cluster = used_cluster();
+    use_every_secret(&cluster);
+    for name in NAMES {
+        let pid = fs::read_to_string(cluster.home.path(name).join("kvd.pid")).expect("a pid");
+        let Some(core) = core_of(&cluster.home, pid.trim()) else {
+            eprintln!("SKIPPED no_password_is_in_the_core_of_a_node: gcore captures nothing");
+            return;
+        };
+        // What a node does hold is there, so the core is one.
+        assert!(contains(&core, VALUE.as_bytes()), "{name} lost the value");
+        for secret in [PASSWORD, OTHER_PASSWORD, PASSPHRASE] {
+            let shown = contains(&core, secret.as_bytes());
+            assert!(!shown, "{secret} is in the core of {name}");
+        }
+    }
+}
+
+/// What would be in a core file of a process, if it left one now.
+fn core_of(home: &Home, pid: &str) -> Option<Vec<u8>> {
+    let path = home.path("core");
+    let taken = Command::new("gcore").arg("-o").arg(&path).arg(pid).output();
+    if !taken.is_ok_and(|taken| taken.status.success()) {
+        return None;
+    }
+    let path = home.path(format!("core.{pid}"));
+    let core = fs::read(&path).expect("gcore wrote it");
+    fs::remove_file(path).expect("removed");
+    Some(core)
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn a_user_lives_from_add_to_delete() {
     assert_eq!(home.authctl("user list -o json").data("users"), json!([ci]));
 
     let change = |what: &str| {
-        let command = format!("user {what} ci --passphrase-file pp -o json");
+        let command = format!("user {what} ci --yes --passphrase-file pp -o json");
         home.authctl(&command).data("user")
     };
     assert_eq!(change("disable")["enabled"], false);
@@ -95,7 +95,8 @@ fn acts_on_users_are_refused_with_a_reason() {
         ("user add alice", 8, "exists"),
         ("user add Bad/Name", 2, "usage"),
         ("user add bob --role app:xyz", 2, "usage"),
-        ("user add bob --role nothing", 2, "usage"),
+        ("user add bob --role no/thing", 2, "usage"),
+        ("user add bob --role nothing", 3, "not_found"),
         ("user passwd nobody", 3, "not_found"),
     ] {
         home.authctl(&format!("{arguments} {secrets}"))

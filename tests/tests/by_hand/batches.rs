@@ -25,6 +25,25 @@ fn lines(lines: &[Value]) -> String {
     lines.join("\n")
 }
 
+/// Histories are put together from what several clients were told.
+#[test]
+fn instants_of_two_batches_can_be_compared() {
+    let cluster = Cluster::shared();
+    let get = json!({"id": 1, "op": "get", "key": "batch/instants"}).to_string();
+    let of = || {
+        answers(
+            cluster
+                .kv_run("batch")
+                .input(get.as_str())
+                .finish()
+                .succeeded(),
+        )[&1]
+            .clone()
+    };
+    let (first, second) = (of(), of());
+    assert!(first["return_ns"].as_u64() < second["invoke_ns"].as_u64());
+}
+
 #[test]
 fn every_operation_is_answered() {
     let cluster = Cluster::shared();
@@ -54,6 +73,8 @@ fn every_operation_is_answered() {
         assert_eq!(answers[&ok]["outcome"], "ok", "{}", answers[&ok]);
         assert!(answers[&ok].get("error").is_none_or(Value::is_null));
     }
+    assert_eq!(answers[&11]["existed"], true, "{}", answers[&11]);
+    assert_eq!(answers[&13]["existed"], false, "{}", answers[&13]);
     for (conflict, revision) in [(5, 2), (8, 1), (14, 0)] {
         let answer = &answers[&conflict];
         assert_eq!(answer["outcome"], "fail", "{answer}");

@@ -349,3 +349,59 @@ fn a_stale_pid_file_endangers_nobody() {
     assert!(alive, "another process got the signal");
     assert!(!pid_file.exists(), "it still names a stranger");
 }
+
+#[test]
+fn every_program_has_completions_and_manual_pages() {
+    let home = Home::new();
+    let run = |program: &str, arguments: &str| match program {
+        "kv" => home.kv(arguments),
+        _ => home.kvd(arguments),
+    };
+    for (program, page) in [("kv", "kv-cas.1"), ("kvd", "kvd-join.1")] {
+        let script = run(program, "completions bash").succeeded().stdout.clone();
+        let path = home.path("script");
+        fs::write(&path, script).expect("written");
+        let read = Command::new("bash").arg("-n").arg(&path).status();
+        assert!(read.expect("bash runs").success(), "{program}");
+        run(program, &format!("man {program}-pages")).succeeded();
+        let text = fs::read_to_string(home.path(format!("{program}-pages")).join(page));
+        assert!(text.expect(page).contains(".SH NAME"));
+    }
+}
+
+#[test]
+fn a_revoked_node_is_refused_by_nodes_and_clients_and_the_others_go_on() {
+    let cluster = Cluster::form();
+    cluster.kv("put nodes/x 1").succeeded();
+    let revoke = |node: &str| {
+        let revoke = format!("node revoke {node} --passphrase-file pp -o json");
+        cluster.home.authctl(&revoke)
+    };
+    revoke("n9").refused(3, "not_found");
+    let data = revoke("n3").data("nodes_revoked");
+    assert_eq!(fields(&data[0]), ["key_id", "name"]);
+    assert_eq!(data[0]["name"], "n3");
+    let state = |index: usize| {
+        let status = cluster.kv("cluster status -o json").data("cluster_status");
+        status["nodes"][index]["state"].clone()
+    };
+    eventually("n3 counts as down", Duration::from_secs(3), || {
+        (state(2) == "down").then_some(())
+    });
+    assert_eq!((state(0), state(1)), ("up".into(), "up".into()));
+    cluster.kv("put nodes/x 2").succeeded();
+    // The client has heard of it, and keeps it for commands to come.
+    let at_third = format!(
+        "get nodes/x --endpoints {} -o json",
+        cluster.ports.address(2)
+    );
+    cluster
+        .kv(&at_third)
+        .refused(6, "unreachable")
+        .saying("revoked");
+    let listed = cluster.home.authctl("node list -o json").data("nodes");
+    assert_eq!(listed[2]["state"], "revoked");
+    // One more would leave no quorum.
+    revoke("n2").refused(2, "usage").saying("nobody can read");
+    assert_eq!(cluster.kv("get nodes/x").succeeded().stdout, b"2");
+}
