@@ -5,6 +5,7 @@
 //! | `greeter` | a server on its own, with the key and the clients that it is given |
 //! | `echo_over_each_channel` | one call in six ways, from a procedure to Noise, and what each costs |
 //! | `stream_with_backpressure` | a slow reader holding its sender |
+//! | `failover_by_name` | a name service, and calls that go on while servers are killed, drained and moved |
 //!
 //! `python/greet.py` calls the greeter from Python.
 //!
@@ -17,15 +18,33 @@
 //! package greeter.v1;
 //!
 //! service Greeter {
-//!   rpc Greet(Name) returns (Greeting);
+//!   rpc Greet(Name) returns (Greeting) {
+//!     option idempotency_level = NO_SIDE_EFFECTS;
+//!   }
 //!   rpc GreetAll(stream Name) returns (stream Greeting);
 //! }
 //! message Name { string name = 1; }
 //! message Greeting { string text = 1; }
 //! ```
 //!
-//! **2. The stubs**, by `build.rs`; no `protoc` is needed. The crate depends on
-//! `sealmoot-rpc`, `prost` and `bytes`, and to build on `sealmoot-rpc-codegen`:
+//! (The file in this directory has one method more.)
+//!
+//! **2. The stubs**, by `build.rs`; no `protoc` is needed. The crate's `Cargo.toml`,
+//! with `sealmoot` for the directory of this repository; the generated code names
+//! `prost`, in the version that `sealmoot-rpc` has:
+//!
+//! ```toml
+//! [dependencies]
+//! prost = "0.14"
+//! sealmoot-crypto = { path = "sealmoot/crypto" }
+//! sealmoot-rpc = { path = "sealmoot/rpc" }
+//! tokio = { version = "1", features = ["macros", "net", "rt-multi-thread", "time"] }
+//! # For keys in files:
+//! zeroize = "1"
+//!
+//! [build-dependencies]
+//! sealmoot-rpc-codegen = { path = "sealmoot/rpc/codegen" }
+//! ```
 //!
 //! ```no_run
 //! // build.rs
@@ -89,7 +108,7 @@
 //! assert_eq!(refused.execution(), Execution::NotStarted);
 //!
 //! // Streams both ways; whoever sends waits while the other side takes nothing.
-//! let (mut names, mut greetings) = greeter.greet_all(patience)?;
+//! let (mut names, mut greetings) = greeter.greet_all(patience).await?;
 //! names.send(&ada).await?;
 //! let greeting = greetings.next().await?.expect("one for each name");
 //! assert_eq!(greeting.text, "Hello, Ada!");
@@ -99,6 +118,128 @@
 //! server.drain(patience).await;
 //! # Ok(())
 //! # }
+//! ```
+//!
+//! **5. Keys in files.** `cargo run -p sealmoot-rpc --example python_identity --
+//! KEY.pem CERT.pem` makes a key that its owner alone can read, and prints its id: 64
+//! hexadecimal digits, which are all that the other side has to know. Programs in
+//! Rust need no `CERT.pem`. They read a key and an id so:
+//!
+//! ```
+//! use sealmoot_crypto::hazmat::pem;
+//! use sealmoot_crypto::signature::{KeyId, SigningKey};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("key.pem");
+//! # let made = SigningKey::generate()?;
+//! # std::fs::write(&path, pem::signing_key_to_pem(&made).expose())?;
+//! # let text = made.verifying_key().key_id().to_string();
+//! // Wiped when it is dropped.
+//! let file = zeroize::Zeroizing::new(std::fs::read(&path)?);
+//! let key: SigningKey = pem::signing_key_from_pem(&file)?;
+//! let id: KeyId = text.parse()?;
+//! # assert_eq!(key.verifying_key().key_id(), id);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # On from here
+//!
+//! The stubs call over anything that makes calls:
+//!
+//! | `GreeterClient::new(...)` of | is for |
+//! |---|---|
+//! | a `Connection` | each call once, over this one connection |
+//! | a `Retrying` | connections made again, calls sent again where that cannot act twice |
+//! | what a `Binder` binds | several servers behind a name, found by a signed record: `failover_by_name` |
+//! | an `Intercepted` | metrics, traces, what every call should carry |
+//!
+//! Of one server that comes and goes, with each call logged:
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use std::time::Duration;
+//! #
+//! # use sealmoot_crypto::signature::SigningKey;
+//! # use sealmoot_examples::Polite;
+//! # use sealmoot_examples::proto::{GreeterClient, GreeterServer, Name, greeter_methods};
+//! # use sealmoot_rpc::{AllowedKeys, Connector, Limits, Router, Server};
+//! # use tokio::net::TcpListener;
+//! use sealmoot_rpc::interceptor::{ClientInterceptor, EndedCall, MethodNames};
+//! use sealmoot_rpc::{Intercepted, Link, RetryPolicy, Retrying};
+//!
+//! struct Log(MethodNames);
+//!
+//! impl ClientInterceptor for Log {
+//!     fn after(&self, call: &EndedCall<'_>) {
+//!         let (name, elapsed) = (self.0.name(call.method), call.elapsed);
+//!         match call.outcome {
+//!             Ok(()) => println!("{name} {elapsed:?}"),
+//!             Err(status) => println!("{name} {elapsed:?} {status}"),
+//!         }
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (server_key, client_key) = (SigningKey::generate()?, SigningKey::generate()?);
+//! # let server = Server::start(
+//! #     TcpListener::bind("127.0.0.1:0").await?,
+//! #     &server_key,
+//! #     Arc::new(AllowedKeys::new([client_key.verifying_key().key_id()])),
+//! #     Router::new().service(GreeterServer::new(Polite::default()))?,
+//! #     Limits::default(),
+//! # )?;
+//! # let connector = Connector::new(
+//! #     &client_key,
+//! #     Arc::new(AllowedKeys::new([server_key.verifying_key().key_id()])),
+//! #     Limits::default(),
+//! # )?;
+//! # let address = server.local_addr().to_string();
+//! # let patience = Duration::from_secs(5);
+//! // `connector`, `address` and `patience` as above.
+//! let connector = Arc::new(connector);
+//! let link = Link::start(move || {
+//!     let (connector, address) = (Arc::clone(&connector), address.clone());
+//!     async move { Ok(connector.connect(&address, Duration::from_secs(2)).await?) }
+//! });
+//! let retrying = Retrying::new(link, RetryPolicy::default());
+//! let log = Log(MethodNames::of([&greeter_methods::SERVICE]));
+//! let greeter = GreeterClient::new(Intercepted::new(retrying, log));
+//!
+//! let ada = Name { name: "Ada".to_owned() };
+//! assert_eq!(greeter.greet(ada, patience).await?.text, "Hello, Ada!");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - **Methods that change something** get `option (sealmoot.rpc.at_most_once) = true`,
+//!   with `import "sealmoot/rpc/options.proto"`. `Retrying` then sends their calls
+//!   again too, and the server runs each once. Nothing has to be set up for it; over
+//!   a plain `Connection` such a method is called like any other.
+//! - **`Retrying` waits for a connection** until the call's timeout is over. A server
+//!   that is dead, whose key is another or that does not admit us is therefore
+//!   `deadline exceeded: no connection in time: ... (not sent)`, with the cause in the
+//!   middle. `Connector::connect` and `Binder::bind` tell it as a typed error.
+//! - **Timeouts** cover a call to its end, that of a stream to its last message.
+//! - **Servers that are found by name** add health and `Router::with_reflection`, as
+//!   in `failover_by_name`: binding asks them whether schemas match. Without it both
+//!   sides of a plain connection find out by what they cannot decode, if at all.
+//! - **To change the schema**, copy the published file first, as
+//!   `proto/earlier/1/greeter.proto`, and name it in `build.rs`. The build then refuses
+//!   what programs of both would misunderstand, and both bind to each other:
+//!
+//! ```no_run
+//! // build.rs
+//! # /*
+//! fn main() -> Result<(), sealmoot_rpc_codegen::Error> {
+//!     sealmoot_rpc_codegen::Builder::new(&["proto/greeter.proto"], &["proto"])
+//!         .earlier("proto/earlier/1/greeter.proto")
+//!         .compile()
+//! }
+//! # */
+//! # fn main() {}
 //! ```
 
 use std::sync::Arc;

@@ -43,7 +43,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         end: END,
         padding_bytes: 1024,
     };
-    let mut numbers = GreeterClient::new(connection).count(request, Duration::from_secs(60))?;
+    let mut numbers = GreeterClient::new(connection)
+        .count(request, Duration::from_secs(60))
+        .await?;
     for expected in 0..10 {
         let number = numbers.next().await?.ok_or("the stream ended early")?;
         assert_eq!(number.value, expected);
