@@ -144,8 +144,9 @@ impl Home {
                 continue;
             };
             // The number may belong to somebody else by now.
-            let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-            if program.to_string_lossy().contains("kvd") {
+            // Its `exe` may be root's alone to read: it is not dumpable.
+            let program = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            if program.trim_end() == "kvd" {
                 send_signal(pid, "KILL");
             }
         }

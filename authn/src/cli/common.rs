@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, Parser};
 
+use super::cores::forbid_core_files;
 use super::failure::{Code, Failure};
 use super::output::{Format, Output};
 use super::terminal::escaped;
@@ -78,13 +79,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(milliseconds))
 }
 
-/// Parses the command line and runs the command: its result becomes output, its
-/// failure a message and an exit status.
+/// Forbids core files, parses the command line and runs the command: its result becomes
+/// output, its failure a message and an exit status.
 pub fn run<A: Parser>(
     program: &'static str,
     common: impl FnOnce(&A) -> CommonArgs,
     command: impl FnOnce(A, &Output) -> Result<(), Failure>,
 ) -> ExitCode {
+    // Before anything else, for any of it may crash.
+    let without_cores = forbid_core_files();
     let arguments = match A::try_parse() {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() => {
@@ -112,6 +115,9 @@ pub fn run<A: Parser>(
     };
     let common = common(&arguments);
     let output = Output::new(program, common.output, common.quiet);
+    if let Err(error) = without_cores {
+        output.warning(format!("core files could not be forbidden: {error}"));
+    }
     match command(arguments, &output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

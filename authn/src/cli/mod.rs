@@ -3,6 +3,7 @@
 
 mod about;
 mod common;
+mod cores;
 mod failure;
 mod help;
 mod keys;

@@ -229,6 +229,7 @@ pub(crate) fn has_fake_clock() -> bool {
 }
 
 fn is_kvd(pid: u32) -> bool {
-    let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-    program.ends_with("kvd")
+    // Its `exe` may be root's alone to read: it is not dumpable.
+    let program = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    program.trim_end() == "kvd"
 }
