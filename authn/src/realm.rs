@@ -671,6 +671,12 @@ impl OpenRealm {
         &self.realm
     }
 
+    /// Forgets the secrets.
+    #[must_use]
+    pub fn close(self) -> Realm {
+        self.realm
+    }
+
     /// Adds a user with a password and a fresh user key, sealed under the same
     /// password.
     ///
@@ -879,6 +885,12 @@ impl OpenRealm {
                 Invite::encode(&self.issuer, &call, index, seed, login, &audit, &records)
             })
             .collect())
+    }
+
+    /// Forgets the secrets but those that verify audit logs.
+    #[must_use]
+    pub fn close_but_audit(self) -> (Realm, AuditSecrets) {
+        (self.realm, self.audit)
     }
 
     /// What verifies the audit logs of the realm.

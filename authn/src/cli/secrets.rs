@@ -2,7 +2,9 @@
 //! an argument or the environment.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -18,6 +20,8 @@ use crate::realm::Realm;
 
 /// Longest secret taken from outside, in bytes.
 const SECRET_LENGTH_MAX: usize = 1024;
+/// Longest answer to a question that is looked at, in bytes.
+const ANSWER_LENGTH_MAX: usize = 4096;
 /// How often two answers that have to be the same may differ.
 const MISMATCHES_MAX: usize = 3;
 /// A secret that guards a realm shall score at least this much of 4.
@@ -403,7 +407,7 @@ impl SecretArgs {
             return generate();
         }
         if self.stdin {
-            return read_line_end(io::stdin().lock(), self.flag);
+            return read_line_end(unbuffered_stdin()?, self.flag);
         }
         let path = match (&self.descriptor, &self.file) {
             (Some(descriptor), _) => PathBuf::from(format!("/proc/self/fd/{descriptor}")),
@@ -442,15 +446,30 @@ pub fn prompt_code(question: &str) -> Result<SecretBytes, Failure> {
 /// # Errors
 /// A usage failure when the input ended without one (Ctrl-D).
 pub fn read_answer() -> Result<String, Failure> {
-    let mut typed = String::new();
-    match io::stdin().read_line(&mut typed) {
-        Ok(0) => {
-            eprintln!();
-            Err(no_answer())
+    let mut typed = Vec::new();
+    let (mut stdin, mut byte) = (unbuffered_stdin()?, [0]);
+    // Byte by byte: what is behind the line answers another question.
+    while typed.len() < ANSWER_LENGTH_MAX && !typed.ends_with(b"\n") {
+        match stdin.read(&mut byte) {
+            Ok(0) => break,
+            Ok(_) => typed.extend(byte),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(terminal_failure(&error)),
         }
-        Ok(_) => Ok(typed),
-        Err(error) => Err(terminal_failure(&error)),
     }
+    if typed.is_empty() {
+        eprintln!();
+        return Err(no_answer());
+    }
+    String::from_utf8(typed).map_err(|_| Failure::usage("the answer is no text"))
+}
+
+/// Standard input without the buffer that the standard library keeps as long as the
+/// process lives, and with it whatever went through.
+fn unbuffered_stdin() -> Result<File, Failure> {
+    let own = io::stdin().as_fd().try_clone_to_owned();
+    own.map(File::from)
+        .map_err(|error| Failure::new(Code::Config, format!("standard input: {error}")))
 }
 
 /// Why nobody answered: the end of the input is an answer too, and no fault.
@@ -510,7 +529,7 @@ impl PassphraseArgs {
 }
 
 fn read_descriptor(path: &Path, flag: &str) -> Result<SecretBytes, Failure> {
-    let file = std::fs::File::open(path)
+    let file = File::open(path)
         .map_err(|error| Failure::usage(format!("--{flag}-fd cannot be read: {error}")))?;
     read_bounded(file, flag)
 }
@@ -553,7 +572,7 @@ fn too_long(flag: &str) -> Failure {
 /// terminal but does not belong to it, at standard input and error.
 fn prompt_config() -> rpassword::Config {
     let config = rpassword::ConfigBuilder::new().password_feedback_mask('·');
-    if std::fs::File::open("/dev/tty").is_ok() {
+    if File::open("/dev/tty").is_ok() {
         return config.build();
     }
     config

@@ -162,6 +162,7 @@ fn request(args: &RequestArgs, context: &Context<'_>) -> Result<(), Failure> {
     if args.generate {
         show_once(context, &mut data, "passphrase", &secret);
     }
+    drop(secret);
     context.output.result("request", &data, || {
         let file = escaped(&out.display().to_string());
         let key = asked.key().key_id();
@@ -203,7 +204,7 @@ fn grant(args: &GrantArgs, context: &Context<'_>) -> Result<(), Failure> {
         asked.key().key_id()
     ));
     let passphrase = passphrase.obtain_for_realm(&realm, no_input)?;
-    let realm = unlock_refreshed(realm, &passphrase, context)?;
+    let realm = unlock_refreshed(realm, passphrase, context)?;
     let now_ms = cli::now_ms();
     let until_ms = u64::try_from(args.until.as_millis()).unwrap_or(u64::MAX);
     let terms = Terms {
@@ -215,13 +216,13 @@ fn grant(args: &GrantArgs, context: &Context<'_>) -> Result<(), Failure> {
         .delegate(&asked, &terms, now_ms)
         .map_err(|error| not_granted(error, asked.name()))?;
     files::write(&out, &granted.file, Existing::Refuse)?;
-    tell_nodes(realm.realm(), context);
+    let realm = tell_nodes(realm.close(), context);
     for name in &granted.lost {
         context.output.warning(format!(
             "user {name} does not lie within the new bounds and ended"
         ));
     }
-    let mut data = describe(realm.realm(), &granted.chain, now_ms)?;
+    let mut data = describe(&realm, &granted.chain, now_ms)?;
     data["file"] = json!(out.display().to_string());
     context.output.result("delegation", &data, || {
         let what = if granted.renewed {
@@ -262,7 +263,7 @@ fn accept(args: &AcceptArgs, context: &Context<'_>) -> Result<(), Failure> {
     let (realm, renewed) = match held {
         Some(realm) => {
             let passphrase = passphrase.obtain_for_realm(&realm, no_input)?;
-            let realm = unlock(realm, &passphrase)?;
+            let realm = unlock(realm, passphrase)?;
             (realm.accept_renewal(&file, now_ms)?, true)
         }
         None => {
@@ -280,15 +281,15 @@ fn accept(args: &AcceptArgs, context: &Context<'_>) -> Result<(), Failure> {
     };
     realm.note_nodes(&args.nodes)?;
     refresh(&realm, context)?;
-    tell_nodes(realm.realm(), context);
+    let realm = tell_nodes(realm.close(), context);
     let chain = file.chain();
-    let data = describe(realm.realm(), chain, now_ms)?;
+    let data = describe(&realm, chain, now_ms)?;
     context.output.result("delegation", &data, || {
         let what = if renewed { "renewed" } else { "accepted" };
         format!(
             "✓ {} of realm {} [{}] until {}   {what}",
             chain.last().name,
-            realm.realm().name(),
+            realm.name(),
             grants(chain),
             rfc3339(chain.last().expires_ms),
         )
@@ -356,7 +357,7 @@ fn revoke(args: &RevokeArgs, context: &Context<'_>) -> Result<(), Failure> {
     let path = delegation(&realm, &args.name)?.path();
     passphrase.check_obtainable(no_input)?;
     let passphrase = passphrase.obtain_for_realm(&realm, no_input)?;
-    let realm = unlock_refreshed(realm, &passphrase, context)?;
+    let realm = unlock_refreshed(realm, passphrase, context)?;
     let users = realm.realm().users_of(&path)?;
     let users: Vec<_> = users
         .iter()
@@ -372,7 +373,7 @@ fn revoke(args: &RevokeArgs, context: &Context<'_>) -> Result<(), Failure> {
     }
     let fate = fate(args, users.len(), asks, context)?;
     let revoked = realm.revoke_delegate(&args.name, fate, &args.reason, cli::now_ms())?;
-    tell_nodes(realm.realm(), context);
+    tell_nodes(realm.close(), context);
     warn_of_replaced(&revoked.replaced, context);
     let names = |names: &[Name]| -> Vec<String> { names.iter().map(Name::to_string).collect() };
     let data = json!({
@@ -428,9 +429,9 @@ fn refresh_now(passphrase: &PassphraseArgs, context: &Context<'_>) -> Result<(),
     let realm = select(context)?;
     passphrase.check_obtainable(no_input)?;
     let passphrase = passphrase.obtain_for_realm(&realm, no_input)?;
-    let realm: OpenRealm = unlock(realm, &passphrase)?;
+    let realm: OpenRealm = unlock(realm, passphrase)?;
     let learnt = refresh(&realm, context)?;
-    tell_nodes(realm.realm(), context);
+    tell_nodes(realm.close(), context);
     context
         .output
         .result("refresh", &json!({"learnt": learnt}), || {

@@ -151,7 +151,7 @@ fn issue(args: IssueArgs, context: &Context<'_>) -> Result<(), Failure> {
     let source = args.source.resolve(context)?;
     passphrase.check_obtainable(context.common.no_input)?;
     let passphrase = passphrase.obtain_for_realm(&realm, context.common.no_input)?;
-    let realm = unlock_refreshed(realm, &passphrase, context)?;
+    let realm = unlock_refreshed(realm, passphrase, context)?;
     let replaced = realm.roles_to_replace(&args.user)?;
     let label = args.label.unwrap_or_else(|| source.label());
     let made = source.make()?;
@@ -169,7 +169,7 @@ fn issue(args: IssueArgs, context: &Context<'_>) -> Result<(), Failure> {
     };
     let enrolled = realm.enroll_key(&args.user, new, now_ms);
     let (_, key) = enrolled.inspect_err(|_| made.take_back())?;
-    tell_nodes(realm.realm(), context);
+    tell_nodes(realm.close(), context);
     warn_of_replaced(&replaced, context);
     if key.usage == KeyUse::Service && key.narrowing.is_none() {
         let user = &args.user;
@@ -189,10 +189,10 @@ fn revoke(args: &RevokeArgs, context: &Context<'_>) -> Result<(), Failure> {
     enrolled(&realm, &args.user, args.id)?;
     passphrase.check_obtainable(context.common.no_input)?;
     let passphrase = passphrase.obtain_for_realm(&realm, context.common.no_input)?;
-    let realm = unlock_refreshed(realm, &passphrase, context)?;
+    let realm = unlock_refreshed(realm, passphrase, context)?;
     let replaced = realm.roles_to_replace(&args.user)?;
     let (_, key) = realm.revoke_key(&args.user, args.id, cli::now_ms())?;
-    tell_nodes(realm.realm(), context);
+    tell_nodes(realm.close(), context);
     warn_of_replaced(&replaced, context);
     report(&args.user, &key, "   revoked, its sessions ended", context)
 }
@@ -213,14 +213,14 @@ fn rotate(args: &RotateArgs, context: &Context<'_>) -> Result<(), Failure> {
     let source = args.source.resolve(context)?;
     passphrase.check_obtainable(context.common.no_input)?;
     let passphrase = passphrase.obtain_for_realm(&realm, context.common.no_input)?;
-    let realm = unlock_refreshed(realm, &passphrase, context)?;
+    let realm = unlock_refreshed(realm, passphrase, context)?;
     let made = source.make()?;
     let now_ms = cli::now_ms();
     let expires_ms = args.ttl.map(|ttl| after(now_ms, ttl));
     let replaced = realm.roles_to_replace(&args.user)?;
     let rotated = realm.rotate_key(&args.user, args.id, made.key, expires_ms, now_ms);
     let (_, key) = rotated.inspect_err(|_| made.take_back())?;
-    tell_nodes(realm.realm(), context);
+    tell_nodes(realm.close(), context);
     warn_of_replaced(&replaced, context);
     let what = format!("   in the place of {}", args.id);
     report(&args.user, &key, &what, context)

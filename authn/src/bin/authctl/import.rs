@@ -90,7 +90,7 @@ pub(crate) fn import(args: &ImportArgs, context: &Context<'_>) -> Result<(), Fai
     let no_input = context.common.no_input;
     passphrase.check_obtainable(no_input)?;
     let passphrase = passphrase.obtain_for_realm(&realm, no_input)?;
-    let realm = unlock(realm, &passphrase)?;
+    let realm = unlock(realm, passphrase)?;
     let existing = if args.skip_existing {
         ExistingUsers::Skip
     } else {
@@ -113,7 +113,7 @@ pub(crate) fn import(args: &ImportArgs, context: &Context<'_>) -> Result<(), Fai
             },
         )
         .map_err(skippable)?;
-    tell_nodes(realm.realm(), context);
+    tell_nodes(realm.close(), context);
     if imported.added > 0 && !args.must_change {
         context.output.notice(
             "whoever has an old hash can log in with it until the password is changed: \

@@ -106,7 +106,7 @@ fn invite(args: &InviteArgs, context: &Context<'_>) -> Result<(), Failure> {
     }
     passphrase.check_obtainable(context.common.no_input)?;
     let passphrase = passphrase.obtain_for_realm(&realm, context.common.no_input)?;
-    let realm = unlock_refreshed(realm, &passphrase, context)?;
+    let realm = unlock_refreshed(realm, passphrase, context)?;
 
     let now_ms = cli::now_ms();
     let ttl_ms = u64::try_from(args.ttl.as_millis()).unwrap_or(u64::MAX);
@@ -114,6 +114,9 @@ fn invite(args: &InviteArgs, context: &Context<'_>) -> Result<(), Failure> {
     files::ensure_directory(&args.out)?;
     let invites = realm.call_nodes(&args.nodes, expires_ms, now_ms)?;
     write_all(&paths, &invites)?;
+    // They and the keys that made them are secrets, and done with.
+    drop(invites);
+    let realm = realm.close();
 
     let data: Vec<Value> = args
         .nodes
@@ -133,7 +136,7 @@ fn invite(args: &InviteArgs, context: &Context<'_>) -> Result<(), Failure> {
             .iter()
             .map(|path| escaped(&path.display().to_string()))
             .collect();
-        let pin = realm.realm().id().short();
+        let pin = realm.id().short();
         format!("✓ {}   single use, pin realm {pin}", files.join(" "))
     })?;
     context.output.notice(format!(

@@ -86,6 +86,8 @@ fn init(args: &InitArgs, context: &Context<'_>) -> Result<(), Failure> {
     if args.generate {
         show_once(context, &mut data, "passphrase", &secret);
     }
+    // Whoever reads what follows may take any time.
+    drop(secret);
     context.output.result("realm", &data, || {
         format!(
             "✓ realm {}  {}   root key sealed in {}\n  id {}",
@@ -186,8 +188,9 @@ fn unknown(wanted: &str) -> Failure {
     .hint("authctl realm list, or make one with authctl realm init NAME")
 }
 
-/// Opens the realm's root key with a passphrase that was obtained.
-pub(crate) fn unlock(realm: Realm, passphrase: &SecretBytes) -> Result<OpenRealm, Failure> {
+/// Opens the realm's root key with a passphrase that was obtained, and forgets it: what
+/// follows may wait for people and nodes.
+pub(crate) fn unlock(realm: Realm, passphrase: SecretBytes) -> Result<OpenRealm, Failure> {
     let name = realm.name().clone();
     realm
         .unlock(passphrase.expose())

@@ -12,7 +12,7 @@ use crate::realm::unlock;
 /// did. Nodes that cannot be reached are no hindrance.
 pub(crate) fn unlock_refreshed(
     realm: Realm,
-    passphrase: &SecretBytes,
+    passphrase: SecretBytes,
     context: &Context<'_>,
 ) -> Result<OpenRealm, Failure> {
     let realm = unlock(realm, passphrase)?;

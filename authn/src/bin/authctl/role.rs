@@ -204,11 +204,11 @@ fn delete(args: &DeleteArgs, context: &Context<'_>) -> Result<(), Failure> {
     passphrase.check_obtainable(no_input)?;
     confirm_deletion(&format!("Delete role {}?", args.name), context)?;
     let passphrase = passphrase.obtain_for_realm(&realm, no_input)?;
-    let realm = unlock_refreshed(realm, &passphrase, context)?;
+    let realm = unlock_refreshed(realm, passphrase, context)?;
     realm
         .delete_role(&args.name, args.force, cli::now_ms())
         .map_err(|error| held(error, &args.name))?;
-    tell_nodes(realm.realm(), context);
+    tell_nodes(realm.close(), context);
     if !users.is_empty() {
         context.output.warning(format!(
             "these users still have the role, which now grants nothing: {}",
@@ -291,14 +291,14 @@ fn change_roles(
     let holders = held_by(&realm, name)?;
     passphrase.check_obtainable(no_input)?;
     let passphrase = passphrase.obtain_for_realm(&realm, no_input)?;
-    let realm = unlock_refreshed(realm, &passphrase, context)?;
+    let realm = unlock_refreshed(realm, passphrase, context)?;
     let record = realm
         .change_roles(cli::now_ms(), change)
         .map_err(|error| match error {
             RealmError::Roles(error) => refused(error),
             error => Failure::from(error),
         })?;
-    tell_nodes(realm.realm(), context);
+    tell_nodes(realm.close(), context);
     report(&record, name, &holders, context)
 }
 

@@ -1,5 +1,8 @@
 //! Taking changes to the nodes. They are made already, so whatever goes wrong here is a
 //! warning.
+//!
+//! It takes as long as the slowest node, or until patience is over, and needs no secret:
+//! the realm that is taken is a closed one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,20 +15,21 @@ use sealmoot_rpc::bytes::Bytes;
 use crate::Context;
 
 /// Takes what changed to the nodes that were ever called, and what they were not told
-/// of earlier changes.
-pub(crate) fn tell_nodes(realm: &Realm, context: &Context<'_>) {
-    warned(tell_untold(realm, context), context);
+/// of earlier changes; the realm is handed back.
+pub(crate) fn tell_nodes(realm: Realm, context: &Context<'_>) -> Realm {
+    warned(tell_untold(&realm, context), context);
+    realm
 }
 
 /// Takes an unlocking, which no realm keeps, to all nodes that can be reached now.
-pub(crate) fn tell_unlock(realm: &Realm, statement: Vec<u8>, context: &Context<'_>) {
+pub(crate) fn tell_unlock(realm: Realm, statement: Vec<u8>, context: &Context<'_>) {
     let statement = Bytes::from(statement);
     let told = realm.nodes().map_err(Failure::from).and_then(|nodes| {
         let deliveries = nodes
             .into_iter()
             .map(|(_, address)| (address, vec![vec![statement.clone()]]))
             .collect();
-        deliver(realm, deliveries, What::Unlocking, context)
+        deliver(&realm, deliveries, What::Unlocking, context)
     });
     warned(told.map(drop), context);
 }

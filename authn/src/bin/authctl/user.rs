@@ -189,9 +189,11 @@ fn add(args: AddArgs, context: &Context<'_>) -> Result<(), Failure> {
         Some(registered) => realm.add_user_registered(&args.name, roles, registered, now_ms)?,
         None => realm.add_user(&args.name, roles, password.expose(), now_ms)?,
     };
-    tell_nodes(realm.realm(), context);
+    drop(registered);
+    let to_show = to_show(password, &args.new);
+    tell_nodes(realm.close(), context);
     let mut data = describe(record.user());
-    if args.new.generate {
+    if let Some(password) = to_show {
         show_once(context, &mut data, "password", &password);
     }
     report(&record, &data, "", context)?;
@@ -201,6 +203,12 @@ fn add(args: AddArgs, context: &Context<'_>) -> Result<(), Failure> {
             .hint("authctl node invite n1=HOST:7401 n2=HOST:7402 n3=HOST:7403");
     }
     Ok(())
+}
+
+/// A password that nobody but this command knows, to be shown; one that was given is
+/// forgotten here.
+fn to_show(password: SecretBytes, args: &NewPasswordArgs) -> Option<SecretBytes> {
+    args.generate.then_some(password)
 }
 
 fn add_without_password(
@@ -214,10 +222,10 @@ fn add_without_password(
     let no_input = context.common.no_input;
     secrets.passphrase.check_obtainable(no_input)?;
     let passphrase = secrets.passphrase.obtain_for_realm(&realm, no_input)?;
-    let realm = unlock_refreshed(realm, &passphrase, context)?;
+    let realm = unlock_refreshed(realm, passphrase, context)?;
     let Some((key, comment)) = key else {
         let record = realm.add_user_without_password(name, roles, cli::now_ms())?;
-        tell_nodes(realm.realm(), context);
+        tell_nodes(realm.close(), context);
         context.output.notice(format!(
             "{name} cannot log in yet: authctl cred issue {name} --public-key FILE.pub"
         ));
@@ -232,7 +240,7 @@ fn add_without_password(
         narrowing: None,
     };
     let record = realm.add_user_with_key(name, roles, key, cli::now_ms())?;
-    tell_nodes(realm.realm(), context);
+    tell_nodes(realm.close(), context);
     report(&record, &describe(record.user()), "   with a key", context)
 }
 
@@ -292,10 +300,12 @@ fn passwd(args: &PasswdArgs, context: &Context<'_>) -> Result<(), Failure> {
         Some(registered) => realm.change_password_registered(&args.name, registered, now_ms)?,
         None => realm.change_password(&args.name, password.expose(), now_ms)?,
     };
-    tell_nodes(realm.realm(), context);
+    drop(registered);
+    let to_show = to_show(password, &args.new);
+    tell_nodes(realm.close(), context);
     warn_of_replaced(&replaced, context);
     let mut data = describe(record.user());
-    if args.new.generate {
+    if let Some(password) = to_show {
         show_once(context, &mut data, "password", &password);
     }
     report(
@@ -326,10 +336,10 @@ fn role(args: &RoleArgs, context: &Context<'_>) -> Result<(), Failure> {
     check_roles(&changed_roles(held, args))?;
     passphrase.check_obtainable(no_input)?;
     let passphrase = passphrase.obtain_for_realm(&realm, no_input)?;
-    let realm = unlock_refreshed(realm, &passphrase, context)?;
+    let realm = unlock_refreshed(realm, passphrase, context)?;
     let (record, replaced) =
         realm.change_roles_of_user(&args.name, &args.remove, &args.add, cli::now_ms())?;
-    tell_nodes(realm.realm(), context);
+    tell_nodes(realm.close(), context);
     warn_of_replaced(&replaced, context);
     report(&record, &describe(record.user()), "", context)
 }
@@ -452,19 +462,19 @@ fn change_by(
         confirm_deletion(question, context)?;
     }
     let passphrase = passphrase.obtain_for_realm(&realm, no_input)?;
-    let realm = unlock_refreshed(realm, &passphrase, context)?;
+    let realm = unlock_refreshed(realm, passphrase, context)?;
     let record = must_exist(realm.realm(), &args.name)?;
     let mut changed = record.user().clone();
     change(&mut changed);
     if changed == *record.user() {
         // Nodes that missed it when it was done may be there now.
-        tell_nodes(realm.realm(), context);
+        tell_nodes(realm.close(), context);
         let what = what.replacen("   ", "   already ", 1);
         return report(&record, &describe(record.user()), &what, context);
     }
     let replaced = realm.roles_to_replace(&args.name)?;
     let record = make(&realm)?;
-    tell_nodes(realm.realm(), context);
+    tell_nodes(realm.close(), context);
     if !record.user().deleted {
         warn_of_replaced(&replaced, context);
     }
@@ -530,9 +540,9 @@ fn unlock_account(args: &ChangeArgs, context: &Context<'_>) -> Result<(), Failur
     let realm = select(context)?;
     let record = must_exist(&realm, &args.name)?;
     let passphrase = passphrase.obtain_for_realm(&realm, context.common.no_input)?;
-    let realm = unlock(realm, &passphrase)?;
+    let realm = unlock(realm, passphrase)?;
     let statement = realm.unlock_user(&args.name, cli::now_ms())?;
-    tell_unlock(realm.realm(), statement, context);
+    tell_unlock(realm.close(), statement, context);
     let data = describe(record.user());
     report(&record, &data, "   unlocked", context)
 }
@@ -610,9 +620,9 @@ impl Secrets {
         let passphrase = self.passphrase.obtain_for_realm(&realm, no_input)?;
         if self.password.is_given() {
             let password = self.password.obtain_new(no_input)?;
-            return Ok((unlock_refreshed(realm, &passphrase, context)?, password));
+            return Ok((unlock_refreshed(realm, passphrase, context)?, password));
         }
-        let realm = unlock_refreshed(realm, &passphrase, context)?;
+        let realm = unlock_refreshed(realm, passphrase, context)?;
         let password = self.password.obtain_new_for(whose, no_input)?;
         Ok((realm, password))
     }

@@ -99,6 +99,8 @@ pub(crate) fn login(
     };
     let mut codes = Codes::new(SecretArgs::from(&args.code), common.no_input);
     let logged_in = block_on(log_in_with_codes(&request, &mut codes, now_ms()));
+    // The password or key in it has done its work.
+    drop(request);
     // Why no code could be had says more than that one was needed.
     let mut context = logged_in
         .map_err(|failure| codes.into_failure().unwrap_or_else(|| pin.explain(failure)))?;

@@ -24,10 +24,10 @@ pub(super) fn run(args: &VerifyArgs, context: &Context<'_>) -> Result<(), Failur
     let realm = select(context)?;
     passphrase.check_obtainable(no_input)?;
     let passphrase = passphrase.obtain_for_realm(&realm, no_input)?;
-    let realm = unlock(realm, &passphrase)?;
+    let (realm, secrets) = unlock(realm, passphrase)?.close_but_audit();
     let mut found = Vec::new();
     if args.source.local {
-        let report = local::verify(realm.realm().directory(), realm.audit());
+        let report = local::verify(realm.directory(), &secrets);
         found.push(Found {
             name: LOCAL.to_owned(),
             report: report.map_err(local_failure)?,
@@ -43,7 +43,7 @@ pub(super) fn run(args: &VerifyArgs, context: &Context<'_>) -> Result<(), Failur
                 .map_err(|error| node_failure(node, error))?;
         }
         for node in reached.iter().filter(|node| args.source.wants(node)) {
-            let report = node.verify(&realm.audit().key, &witnesses).await;
+            let report = node.verify(&secrets.key, &witnesses).await;
             found.push(Found {
                 name: node.member.name.to_string(),
                 report: report.map_err(|error| node_failure(node, error))?,

@@ -39,7 +39,7 @@ pub(super) fn issue(
     check_enrollable(must_exist(&realm, user)?.user()).map_err(refused)?;
     passphrase.check_obtainable(no_input)?;
     let passphrase = passphrase.obtain_for_realm(&realm, no_input)?;
-    let realm = unlock_refreshed(realm, &passphrase, context)?;
+    let realm = unlock_refreshed(realm, passphrase, context)?;
     let (factor, taken_home) = realm.make_second_factor(user).map_err(refused)?;
     let id = factor.id();
     let shown = cli::is_terminal() && !no_input;
@@ -50,9 +50,9 @@ pub(super) fn issue(
     realm
         .enroll_second_factor(user, factor, cli::now_ms())
         .map_err(refused)?;
-    tell_nodes(realm.realm(), context);
+    let realm = tell_nodes(realm.close(), context);
     warn_of_replaced(&replaced, context);
-    report(realm.realm(), user, id, &taken_home, shown, context)
+    report(&realm, user, id, &taken_home, shown, context)
 }
 
 pub(super) fn remove(
@@ -64,14 +64,14 @@ pub(super) fn remove(
     let realm = select(context)?;
     passphrase.check_obtainable(context.common.no_input)?;
     let passphrase = passphrase.obtain_for_realm(&realm, context.common.no_input)?;
-    let realm = unlock_refreshed(realm, &passphrase, context)?;
+    let realm = unlock_refreshed(realm, passphrase, context)?;
     let replaced = realm.roles_to_replace(user)?;
     let record = realm
         .remove_second_factor(user, id, cli::now_ms())
         .map_err(refused)?;
-    tell_nodes(realm.realm(), context);
+    let realm = tell_nodes(realm.close(), context);
     warn_of_replaced(&replaced, context);
-    let roles = realm.realm().roles()?;
+    let roles = realm.roles()?;
     let needed = roles.as_ref().and_then(|roles| {
         roles
             .roles()

@@ -46,8 +46,9 @@ pub(super) fn forget(args: &ForgetArgs, context: &Context<'_>) -> Result<(), Fai
         )?;
     }
     let passphrase = passphrase.obtain_for_realm(&realm, no_input)?;
-    let realm = unlock(realm, &passphrase)?;
+    let realm = unlock(realm, passphrase)?;
     realm.forget_nodes(&meant, cli::now_ms())?;
+    drop(realm);
     let data: Vec<Value> = meant
         .iter()
         .map(|node| json!({"name": node.name.as_str(), "addr": node.address, "call": node.call}))

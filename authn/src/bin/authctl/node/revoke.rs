@@ -66,7 +66,7 @@ pub(super) fn revoke(args: &RevokeArgs, context: &Context<'_>) -> Result<(), Fai
         confirm(&question, context)?;
     }
     let passphrase = passphrase.obtain_for_realm(&realm, no_input)?;
-    let realm = unlock_refreshed(realm, &passphrase, context)?;
+    let realm = unlock_refreshed(realm, passphrase, context)?;
     let now_ms = cli::now_ms();
     realm.revoke_nodes(&meant, now_ms)?;
     // Nobody waits for the revoked ones: whoever stole one need not hear of anything.
@@ -78,7 +78,7 @@ pub(super) fn revoke(args: &RevokeArgs, context: &Context<'_>) -> Result<(), Fai
     if !gone.is_empty() {
         realm.forget_nodes(&gone, now_ms)?;
     }
-    tell_nodes(realm.realm(), context);
+    tell_nodes(realm.close(), context);
     let data: Vec<Value> = meant
         .iter()
         .map(|(name, key)| json!({"name": name.as_str(), "key_id": key.to_string()}))

@@ -66,18 +66,22 @@ pub(super) fn backup(args: &BackupArgs, context: &Context<'_>) -> Result<(), Fai
         }
         None => None,
     };
-    let new = new.as_ref().map(|new| new.expose());
+    let under = match new {
+        Some(_) => "the new passphrase",
+        None => "the realm's passphrase",
+    };
     let (backup, summary) = realm
-        .backup(passphrase.expose(), new, cli::now_ms())
+        .backup(
+            passphrase.expose(),
+            new.as_ref().map(|new| new.expose()),
+            cli::now_ms(),
+        )
         .map_err(|error| not_unlocked(error, realm.name()))?;
+    drop((passphrase, new));
     files::write(&args.file, backup.expose(), Existing::Refuse)?;
     let mut data = describe(&summary);
     data["file"] = json!(path.to_string());
     context.output.result("backup", &data, || {
-        let under = match new {
-            Some(_) => "the new passphrase",
-            None => "the realm's passphrase",
-        };
         escaped(&format!(
             "✓ {path}   {}, sealed under {under}",
             shown(&summary)
@@ -98,8 +102,10 @@ pub(super) fn restore(args: &RestoreArgs, context: &Context<'_>) -> Result<(), F
     passphrase.check_obtainable(no_input)?;
     let passphrase = passphrase.obtain_for("the backup", no_input)?;
     let backup = Backup::open(bytes.expose(), passphrase.expose()).map_err(not_opened)?;
+    drop(passphrase);
     let summary = backup.summary();
     if args.dry_run {
+        drop(backup);
         return context.output.result("backup", &describe(&summary), || {
             format!("{}\n  id {}", shown(&summary), summary.id)
         });
@@ -118,8 +124,9 @@ pub(super) fn restore(args: &RestoreArgs, context: &Context<'_>) -> Result<(), F
          they are changed here again",
         rfc3339(summary.made_ms)
     ));
+    drop(backup);
     // The lost machine may have told them less than the backup holds.
-    tell_nodes(&realm, context);
+    let realm = tell_nodes(realm, context);
     let data = describe(&summary);
     context.output.result("realm", &data, || {
         format!(

@@ -37,7 +37,7 @@ pub(super) fn run(args: &RevokeArgs, context: &Context<'_>) -> Result<(), Failur
     }
     passphrase.check_obtainable(no_input)?;
     let passphrase = passphrase.obtain_for_realm(&realm, no_input)?;
-    let realm = unlock_refreshed(realm, &passphrase, context)?;
+    let realm = unlock_refreshed(realm, passphrase, context)?;
 
     let now_ms = cli::now_ms();
     let (subject, detail) = match &args.user {
@@ -59,7 +59,7 @@ pub(super) fn run(args: &RevokeArgs, context: &Context<'_>) -> Result<(), Failur
     realm
         .revoke_sessions(now_ms, subject, &detail, revoke)
         .map_err(refused)?;
-    tell_nodes(realm.realm(), context);
+    tell_nodes(realm.close(), context);
 
     let ids: Vec<String> = keys.iter().map(KeyId::to_string).collect();
     let user = args.user.as_ref().map(Name::as_str);
