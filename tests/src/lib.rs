@@ -26,11 +26,14 @@
 //! | [`command`] | one run of a binary and what it came to |
 //! | [`console`] | transcripts in Markdown, run and compared |
 //! | [`files`] | what lies in a data directory, and how it is damaged |
+//! | [`held`] | a command held where it tells its result |
 //! | [`home`] | a machine of its own |
+//! | [`memory`] | what is in the memory of a process |
 //! | [`node`] | a node in the foreground |
 //! | [`poll`] | waiting for what becomes true, with a bound |
 //! | [`ports`] | ports that nobody else takes |
 //! | [`random`] | random choices that a seed repeats |
+//! | [`terminal`] | a person at a terminal |
 
 pub mod agent;
 pub mod authenticator;
@@ -40,8 +43,11 @@ pub mod cluster;
 pub mod command;
 pub mod console;
 pub mod files;
+pub mod held;
 pub mod home;
+pub mod memory;
 pub mod node;
 pub mod poll;
 pub mod ports;
 pub mod random;
+pub mod terminal;

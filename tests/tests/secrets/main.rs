@@ -1,15 +1,17 @@
 //! Neither passwords nor keys nor values are anywhere but where they belong.
 
+mod memory;
+
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
-use std::process::Command;
 use std::time::Duration;
 
 use sealmoot_tests::capture::Capture;
 use sealmoot_tests::cluster::{Cluster, NAMES};
 use sealmoot_tests::files::{contains, walk};
 use sealmoot_tests::home::{Home, PASSPHRASE, PASSWORD};
+use sealmoot_tests::memory::Memory;
 use sealmoot_tests::poll::eventually;
 use serde_json::json;
 
@@ -96,15 +98,22 @@ fn use_every_secret(cluster: &Cluster) {
     }
 }
 
+/// The process of a node in the background.
+fn pid_of(cluster: &Cluster, name: &str) -> u32 {
+    let path = cluster.home.path(name).join("kvd.pid");
+    let pid = fs::read_to_string(path).expect("a pid");
+    pid.trim().parse().expect("a number")
+}
+
 #[test]
 fn no_secret_is_on_a_disk_or_in_a_log_or_shown_by_a_process() {
     let cluster = used_cluster();
     use_every_secret(&cluster);
 
     for name in NAMES {
-        let pid = fs::read_to_string(cluster.home.path(name).join("kvd.pid")).expect("a pid");
+        let pid = pid_of(&cluster, name);
         for file in ["cmdline", "environ"] {
-            let path = format!("/proc/{}/{file}", pid.trim());
+            let path = format!("/proc/{pid}/{file}");
             let content = fs::read(&path).expect("it runs");
             assert!(!content.is_empty(), "{path} is empty");
             assert_clean(&path, &content);
@@ -145,31 +154,19 @@ fn no_password_is_in_the_core_of_a_node() {
     let cluster = used_cluster();
     use_every_secret(&cluster);
     for name in NAMES {
-        let pid = fs::read_to_string(cluster.home.path(name).join("kvd.pid")).expect("a pid");
-        let Some(core) = core_of(&cluster.home, pid.trim()) else {
+        let pid = pid_of(&cluster, name);
+        assert_eq!(memory::core_limits(pid), ["0", "0"], "{name}");
+        let Some(memory) = Memory::of(&cluster.home, pid) else {
             eprintln!("SKIPPED no_password_is_in_the_core_of_a_node: gcore captures nothing");
             return;
         };
         // What a node does hold is there, so the core is one.
-        assert!(contains(&core, VALUE.as_bytes()), "{name} lost the value");
+        assert!(memory.holds(VALUE.as_bytes()), "{name} lost the value");
         for secret in [PASSWORD, OTHER_PASSWORD, PASSPHRASE] {
-            let shown = contains(&core, secret.as_bytes());
+            let shown = memory.holds_in_any_form(secret.as_bytes());
             assert!(!shown, "{secret} is in the core of {name}");
         }
     }
-}
-
-/// What would be in a core file of a process, if it left one now.
-fn core_of(home: &Home, pid: &str) -> Option<Vec<u8>> {
-    let path = home.path("core");
-    let taken = Command::new("gcore").arg("-o").arg(&path).arg(pid).output();
-    if !taken.is_ok_and(|taken| taken.status.success()) {
-        return None;
-    }
-    let path = home.path(format!("core.{pid}"));
-    let core = fs::read(&path).expect("gcore wrote it");
-    fs::remove_file(path).expect("removed");
-    Some(core)
 }
 
 #[test]
