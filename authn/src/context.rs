@@ -97,10 +97,11 @@ impl Context {
     pub fn save(&self, config: &Path, name: &str) -> Result<(), ContextError> {
         let path = path_of(config, name)?;
         files::ensure_directory(config)?;
-        files::ensure_directory(&config.join("contexts"))?;
+        let contexts = config.join("contexts");
+        files::ensure_directory(&contexts)?;
+        files::remove_abandoned(&contexts)?;
         files::write(&path, self.encode().expose(), Existing::Replace)?;
-        let current = config.join("contexts").join(CURRENT);
-        files::write(&current, name.as_bytes(), Existing::Replace)?;
+        files::write(&contexts.join(CURRENT), name.as_bytes(), Existing::Replace)?;
         Ok(())
     }
 

@@ -84,16 +84,19 @@ impl FileError {
 pub fn write(path: &Path, content: &[u8], existing: Existing) -> Result<(), FileError> {
     let directory = parent(path);
     let temporary = temporary_name(path)?;
-    let outcome = write_temporary(&temporary, content).and_then(|()| match existing {
-        Existing::Replace => fs::rename(&temporary, path),
-        // A link fails when the name is taken; a rename would overwrite, and
-        // looking first would leave a gap for another process.
-        Existing::Refuse => fs::hard_link(&temporary, path).and_then(|()| {
-            fs::remove_file(&temporary).inspect_err(|_| {
-                // An error means that nothing was written.
-                let _ = fs::remove_file(path);
-            })
-        }),
+    let outcome = write_temporary(&temporary, content).and_then(|file| {
+        file.sync_all()?;
+        match existing {
+            Existing::Replace => fs::rename(&temporary, path),
+            // A link fails when the name is taken; a rename would overwrite, and
+            // looking first would leave a gap for another process.
+            Existing::Refuse => fs::hard_link(&temporary, path).and_then(|()| {
+                fs::remove_file(&temporary).inspect_err(|_| {
+                    // An error means that nothing was written.
+                    let _ = fs::remove_file(path);
+                })
+            }),
+        }
     });
     if let Err(error) = outcome {
         // The content may be secret: no half-written copy is left lying around.
@@ -176,7 +179,8 @@ pub fn read_shared(path: &Path, maximum: usize) -> Result<SecretBytes, FileError
 
 /// Writes many files in one directory, each as [`write()`] with [`Existing::Replace`],
 /// with one sync for all contents and one for all names: after a crash each has its old
-/// content or its new one, some this, some that.
+/// content or its new one, some this, some that. So many files are not kept open: a lock
+/// of the caller's has to keep [`remove_abandoned`] away meanwhile.
 ///
 /// # Errors
 /// [`FileError`] of the first that failed; those before it may be written.
@@ -214,18 +218,33 @@ pub fn remove(path: &Path) -> Result<(), FileError> {
     sync_directory(parent(path))
 }
 
-/// Makes a directory with mode 0700, its parents as the system has it.
+/// Makes a directory with mode 0700, its parents as the system has it, and all of them
+/// durable: a power cut must not take the directory away above what was confirmed in it.
 ///
 /// # Errors
 /// [`FileError::Exists`] when it is there, [`FileError::Io`].
 pub fn create_directory(path: &Path) -> Result<(), FileError> {
     let above = parent(path);
-    fs::create_dir_all(above).map_err(|error| FileError::io(above, error))?;
+    create_parents(above)?;
     DirBuilder::new()
         .mode(0o700)
         .create(path)
         .map_err(|error| FileError::io(path, error))?;
     sync_directory(above)
+}
+
+fn create_parents(path: &Path) -> Result<(), FileError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = parent(path);
+    create_parents(above)?;
+    match fs::create_dir(path) {
+        Ok(()) => sync_directory(above),
+        // Another process was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(FileError::io(path, error)),
+    }
 }
 
 /// Makes a directory with mode 0700 unless it is there.
@@ -360,10 +379,67 @@ fn read_bounded(file: File, path: &Path, maximum: usize) -> Result<SecretBytes, 
     Ok(content)
 }
 
-fn write_temporary(temporary: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = create_private(temporary)?;
+/// Removes from a directory the temporary files that a crash left behind: those that no
+/// process is writing. What they hold may be secret.
+///
+/// # Errors
+/// [`FileError`]; what is not a file, or went away meanwhile, is left alone.
+pub fn remove_abandoned(directory: &Path) -> Result<(), FileError> {
+    let entries = fs::read_dir(directory).map_err(|error| FileError::io(directory, error))?;
+    let mut removed = false;
+    for entry in entries {
+        let entry = entry.map_err(|error| FileError::io(directory, error))?;
+        if !entry.file_name().to_str().is_some_and(is_temporary) {
+            continue;
+        }
+        let path = entry.path();
+        // Held until the name is gone: whoever writes it sees that, and starts anew.
+        let Ok(file) = open(&path) else { continue };
+        let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+        if is_file && file.try_lock().is_ok() {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(FileError::io(&path, error));
+                }
+                _ => removed = true,
+            }
+        }
+    }
+    if removed {
+        sync_directory(directory)?;
+    }
+    Ok(())
+}
+
+/// Whether a name is one that [`temporary_name`] makes.
+fn is_temporary(name: &str) -> bool {
+    let random = name
+        .strip_prefix('.')
+        .and_then(|name| name.strip_suffix(".tmp"))
+        .and_then(|name| name.rsplit_once('.'));
+    random.is_some_and(|(name, digits)| {
+        let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        !name.is_empty() && digits.len() == 16 && digits.bytes().all(digit)
+    })
+}
+
+/// Writes a new file, and gives it back locked: as long as it is held, nobody takes it
+/// for abandoned.
+fn write_temporary(temporary: &Path, content: &[u8]) -> io::Result<File> {
+    let mut file = create_locked(temporary)?;
     file.write_all(content)?;
-    file.sync_all()
+    Ok(file)
+}
+
+fn create_locked(temporary: &Path) -> io::Result<File> {
+    loop {
+        let file = create_private(temporary)?;
+        file.lock()?;
+        // Between the two the file may have passed for abandoned.
+        if file.metadata()?.nlink() > 0 {
+            return Ok(file);
+        }
+    }
 }
 
 fn create_private(path: &Path) -> io::Result<File> {
@@ -476,6 +552,84 @@ mod tests {
         assert!(write_many(path, &contents).is_err());
         let left = fs::read_dir(path).expect("listed").count();
         assert_eq!(left, 4);
+    }
+
+    #[test]
+    fn what_a_crash_left_is_removed_and_what_is_being_written_is_not() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path();
+        let abandoned = temporary_name(&path.join("secret")).expect("random");
+        fs::write(&abandoned, b"half a sec").expect("written");
+        let being_written = temporary_name(&path.join("secret")).expect("random");
+        let writer = write_temporary(&being_written, b"half").expect("written");
+        let others = [
+            "secret",
+            ".secret",
+            ".secret.tmp",
+            ".secret.0123456789abcde.tmp",
+            ".secret.0123456789abcdeg.tmp",
+            ".secret.0123456789ABCDEF.tmp",
+            "secret.0123456789abcdef.tmp",
+            "..0123456789abcdef.tmp",
+            ".0123456789abcdef.tmp",
+        ];
+        for other in others {
+            fs::write(path.join(other), b"not ours").expect("written");
+        }
+        fs::create_dir(path.join(".directory.0123456789abcdef.tmp")).expect("made");
+        let link = path.join(".link.0123456789abcdef.tmp");
+        std::os::unix::fs::symlink(path.join("secret"), &link).expect("linked");
+
+        remove_abandoned(path).expect("removed");
+        assert!(!abandoned.exists());
+        assert!(being_written.exists());
+        let left = fs::read_dir(path).expect("listed").count();
+        assert_eq!(left, others.len() + 3, "nothing else is touched");
+        drop(writer);
+        remove_abandoned(path).expect("removed");
+        assert!(!being_written.exists());
+        let missing = path.join("missing");
+        assert!(matches!(
+            remove_abandoned(&missing),
+            Err(FileError::Missing(_))
+        ));
+    }
+
+    #[test]
+    fn writers_and_those_who_clean_up_do_not_disturb_each_other() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path();
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                scope.spawn(move || {
+                    let path = path.join(format!("secret{writer}"));
+                    for round in 0..50_u8 {
+                        write(&path, &[round], Existing::Replace).expect("written");
+                    }
+                });
+            }
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        remove_abandoned(path).expect("removed");
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(path).expect("listed").count(), 4);
+    }
+
+    #[test]
+    fn a_directory_gets_the_parents_that_it_lacks() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let deep = directory.path().join("a/b/c");
+        create_directory(&deep).expect("made");
+        let mode = fs::metadata(&deep).expect("there").permissions().mode();
+        assert_eq!(mode & 0o7777, 0o700);
+        assert!(matches!(create_directory(&deep), Err(FileError::Exists(_))));
+        fs::write(directory.path().join("file"), b"").expect("written");
+        let below = directory.path().join("file/a/b");
+        assert!(create_directory(&below).is_err());
     }
 
     #[test]

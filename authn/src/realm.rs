@@ -374,12 +374,22 @@ impl Realm {
             None => Some(self.open_login_secrets(&storage_key)?),
         };
         let audit = AuditSecrets::of(&storage_key, &self.id());
+        self.clean_up()?;
         Ok(OpenRealm {
             realm: self,
             issuer,
             login,
             audit,
         })
+    }
+
+    /// Removes what a crash left half written, unless somebody is changing the realm.
+    fn clean_up(&self) -> Result<(), RealmError> {
+        if let Some(_lock) = files::try_lock(&self.directory.join("lock"))? {
+            files::remove_abandoned(&self.directory)?;
+            files::remove_abandoned(&self.users_directory())?;
+        }
+        Ok(())
     }
 
     fn open_keys(&self, passphrase: &[u8]) -> Result<RealmKeys, RealmError> {

@@ -234,12 +234,29 @@ fn a_disk_that_fails_at_any_call_is_told_and_leaves_the_old() {
 fn goes_through(home: &Home, case: &Case, found: &str, old: &str, new: &str, point: &Point) {
     let again = home.run(&format!("{} --passphrase-file pp", case.arguments));
     let what = format!("{} after {point:?}: {again:?}", case.name);
+    assert_eq!(half_written(home), [""; 0], "{what}");
     if found == old {
         assert_eq!(again.exit, 0, "{what}");
         assert_eq!(state(home), new, "{what}");
     } else {
         assert!(matches!(again.exit, 0 | 8), "{what}");
     }
+}
+
+/// What writes left behind in realms that are there: copies of secrets that nobody
+/// would look for.
+fn half_written(home: &Home) -> Vec<String> {
+    let mut found = Vec::new();
+    for realm in Realm::all(&home.path("data")).expect("realms are whole") {
+        let directory = home.path("data").join(realm.name().as_str());
+        for directory in [directory.join("users"), directory] {
+            for entry in fs::read_dir(directory).expect("listed") {
+                let name = entry.expect("listed").file_name();
+                found.extend(name.into_string().ok().filter(|name| name.starts_with('.')));
+            }
+        }
+    }
+    found
 }
 
 /// What is there before, the state then and after, the calls in between, and the path
