@@ -22,9 +22,6 @@ pub const PUBLISH_BYTES_MAX: usize = 128 * 1024;
 const _: () = assert!(crate::records::SIGNED_RECORD_LENGTH_MAX <= PUBLISH_BYTES_MAX);
 /// Most users of others that one answer is believed to name.
 const OTHERS_MAX: usize = 4096;
-/// How long one step with a node may take, and how long all of them.
-const PATIENCE: Duration = Duration::from_secs(2);
-const PATIENCE_TOTAL: Duration = Duration::from_millis(2500);
 /// How long a node may take for each of many portions.
 const PATIENCE_PORTION: Duration = Duration::from_secs(10);
 
@@ -55,13 +52,15 @@ pub struct Told {
     pub others: BTreeSet<String>,
 }
 
-/// Hands to the node at each address its portions.
+/// Hands to the node at each address its portions, and gives each so much time; more for
+/// further portions.
 ///
 /// # Errors
 /// When the random source fails.
 pub async fn publish(
     realm: RealmId,
     deliveries: Vec<(String, Vec<Vec<Bytes>>)>,
+    patience: Duration,
 ) -> Result<Told, RandomError> {
     // Records are believed for their signatures, not for who brings them: a
     // key made up on the spot will do.
@@ -86,9 +85,9 @@ pub async fn publish(
                 // The first portion comes with the connection; each further one is
                 // thousands of signatures to the node.
                 let further = u32::try_from(portions.len().saturating_sub(1)).unwrap_or(u32::MAX);
-                let patience = PATIENCE_TOTAL + PATIENCE_PORTION.saturating_mul(further);
-                let told = publish_to(&connector, &called, &portions);
-                tokio::time::timeout(patience, told)
+                let all = patience.saturating_add(PATIENCE_PORTION.saturating_mul(further));
+                let told = publish_to(&connector, &called, &portions, patience);
+                tokio::time::timeout(all, told)
                     .await
                     .unwrap_or_else(|_| Err("timed out".to_owned()))
             });
@@ -109,16 +108,17 @@ async fn publish_to(
     connector: &Connector,
     address: &str,
     portions: &[Vec<Bytes>],
+    patience: Duration,
 ) -> Result<Vec<String>, String> {
     let connection = connector
-        .connect(address, PATIENCE)
+        .connect(address, patience)
         .await
         .map_err(|error| error.cause())?;
     let directory = DirectoryClient::new(connection);
     let patience = if portions.len() > 1 {
-        PATIENCE_PORTION
+        patience.max(PATIENCE_PORTION)
     } else {
-        PATIENCE
+        patience
     };
     let mut others = Vec::new();
     for portion in portions {

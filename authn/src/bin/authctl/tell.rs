@@ -65,6 +65,10 @@ fn tell_untold(realm: &Realm, context: &Context<'_>) -> Result<(), Failure> {
     Ok(realm.settle(&untold, &told)?)
 }
 
+/// What part of the timeout each node gets: the change is made, and a node that is away
+/// learns of it from the others, so that nobody has to wait long for it.
+const TIMEOUT_SHARE: u32 = 4;
+
 /// What is delivered.
 #[derive(Clone, Copy, PartialEq)]
 enum What {
@@ -92,7 +96,8 @@ fn deliver(
         .enable_all()
         .build()
         .map_err(Failure::internal)?;
-    let failed = runtime.block_on(publish::publish(realm.id(), deliveries));
+    let patience = context.common.timeout / TIMEOUT_SHARE;
+    let failed = runtime.block_on(publish::publish(realm.id(), deliveries, patience));
     // A name that is still being resolved must not hold the command up.
     runtime.shutdown_background();
     let publish::Told {

@@ -21,7 +21,7 @@ use crate::proto::{LoginClient, RegisterRequest};
 use crate::realm_id::RealmId;
 
 /// How long one step with one node may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What comes of a registration: what a node will store, and what seals the user's key.
 pub struct Registered {
