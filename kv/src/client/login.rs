@@ -199,6 +199,7 @@ async fn connect(
 ) -> Result<Option<Connection>, Failure> {
     let connector = Connector::new(key, pin, super::limits()).map_err(Failure::internal)?;
     let deadline = Instant::now() + timeout;
+    let mut forming = None;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         match connector.connect(address, left).await {
@@ -209,7 +210,12 @@ async fn connect(
             Err(ConnectError::Untrusted(refusal))
                 if refusal.code == StatusCode::Unavailable && left > FORMING_PAUSE =>
             {
+                forming = Some(ConnectError::Untrusted(refusal));
                 tokio::time::sleep(FORMING_PAUSE).await;
+            }
+            // While it was asked once more: what it said before tells more.
+            Err(error @ ConnectError::TimedOut { .. }) => {
+                return Err(connect_failure(address, forming.as_ref().unwrap_or(&error)));
             }
             Err(error) => return Err(connect_failure(address, &error)),
         }

@@ -24,7 +24,7 @@ pub(super) const ENDED_A_PAGE: usize = 256;
 /// Most pages of one peer in a row: as many as the fullest table has.
 const PAGES_MAX: usize = NODES_MAX * ENDED_OF_NODE_MAX / ENDED_A_PAGE;
 /// How long the other nodes may take to hold an end, while somebody waits who logs out.
-const TELL_WITHIN: Duration = Duration::from_secs(1);
+const TELL_WITHIN: Duration = Duration::from_secs(2);
 /// How long a peer may take for one page.
 const LEARN_WITHIN: Duration = Duration::from_secs(5);
 
@@ -70,10 +70,11 @@ pub(super) async fn end(
     let held = 1 + tell(cluster, &record).await;
     let subject = Subject::User(ended.user().clone());
     let detail = format!("session {}, held by {held} nodes", ended.key());
-    change(trust, |users| users.ended_mut().apply(ended));
     let event = Event::done(audit.now_ms(), What::SessionEnded, who, subject).detail(detail);
     let recorded = place.submit(event).durable().await;
     recorded.map_err(|refused| unavailable(refused, Execution::MaybeExecuted))?;
+    // Nothing is waited for between this and the answer.
+    change(trust, |users| users.ended_mut().apply(ended));
     Ok(held)
 }
 

@@ -110,7 +110,7 @@ pub struct Node {
     disk: DirectoryDisk,
     sealed: crate::log::sealed_file::SealedFileKey,
     opened: Option<OpenedLog>,
-    _lock: Lock,
+    _lock: Arc<Lock>,
 }
 
 struct OpenedLog {

@@ -67,7 +67,15 @@ pub struct Opened {
     /// The latest time that the log knows of, in milliseconds since 1970.
     pub(super) time_ms: u64,
     pub(super) audit: OpenedAudit,
-    pub(super) lock: Lock,
+    pub(super) lock: Arc<Lock>,
+}
+
+impl Opened {
+    /// The lock of the directory, which is held as long as the node runs and this is kept.
+    #[must_use]
+    pub fn lock(&self) -> Arc<Lock> {
+        Arc::clone(&self.lock)
+    }
 }
 
 /// Why a directory was not opened.
@@ -323,7 +331,7 @@ pub fn open(
         log,
         replay,
         attestations,
-        lock,
+        lock: Arc::new(lock),
     })
 }
 

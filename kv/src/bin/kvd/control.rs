@@ -50,7 +50,8 @@ pub(crate) fn stop(args: &DataArgs, common: &CommonArgs, output: &Output) -> Res
     kill_process(pid, Signal::TERM)
         .map_err(|error| Failure::internal(format!("cannot signal process {pid:?}: {error}")))?;
     let deadline = Instant::now() + common.timeout;
-    while running(&args.data)?.is_some() {
+    // Not by the number of its process, which is taken away before the lock.
+    while files::try_lock(&args.data.join("lock"))?.is_none() {
         if Instant::now() >= deadline {
             return Err(Failure::new(
                 Code::Timeout,

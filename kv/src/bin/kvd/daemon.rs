@@ -21,8 +21,8 @@ use crate::failures;
 
 /// How long a node may take until it listens.
 const LISTENING_WITHIN: Duration = Duration::from_secs(30);
-/// How long is waited for good news that may or may not come.
-const NEWS_WITHIN: Duration = Duration::from_millis(700);
+/// How long is waited for a quorum, which may or may not be there.
+const NEWS_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the node in the background tells whoever started it, a line each.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,7 +93,8 @@ pub(crate) fn join(
 ) -> Result<(), Failure> {
     let mut node = Background::spawn(data)?;
     node.await_listening()?;
-    let deadline = Instant::now() + NEWS_WITHIN;
+    // Who has enrolled comes in any case, and that it formed when all have.
+    let deadline = Instant::now() + LISTENING_WITHIN;
     let mut told = (1, 1);
     let mut waited_for = Vec::new();
     while let Some(event) = node.next(deadline)? {

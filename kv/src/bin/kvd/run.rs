@@ -178,8 +178,12 @@ pub(crate) fn run(
         .build()
         .map_err(Failure::internal)?;
     let pid_file = directory.join(node::PID_FILE);
+    // Held until this process has taken its number away: the file would be that of the
+    // next node otherwise.
+    let lock = opened.lock();
     let outcome = runtime.block_on(serve(opened, &pid_file, voice, formed, output));
     let _ = fs::remove_file(&pid_file);
+    drop(lock);
     outcome
 }
 
