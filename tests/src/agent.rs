@@ -1,5 +1,6 @@
 //! A real ssh-agent, and keys that the tools of OpenSSH make.
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use crate::home::Home;
 use crate::poll::eventually;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether the tools of OpenSSH are here; says so if not.
 #[must_use]
@@ -58,7 +59,7 @@ impl SshAgent {
             .spawn()
             .expect("ssh-agent starts");
         eventually("the agent listens", PATIENCE, || {
-            socket.exists().then_some(())
+            UnixStream::connect(&socket).is_ok().then_some(())
         });
         Self { child, socket }
     }

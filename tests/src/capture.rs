@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::command::send_signal;
 use crate::poll::eventually;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A capture in progress. Dropping it ends it.
 pub struct Capture {

@@ -4,11 +4,13 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use crate::binaries::Program;
 use crate::command::{Outcome, send_signals};
 use crate::home::{Home, Run};
 use crate::node::Node;
+use crate::poll::eventually;
 use crate::ports::Ports;
 
 /// The nodes' names.
@@ -89,8 +91,22 @@ impl Cluster {
     pub fn log_in(&self, user: &str) -> Outcome {
         let (address, realm) = (self.ports.address(0), &self.realm);
         self.kv(&format!(
-            "login {user}@{address} --realm {realm} --password-file pw --context {user}"
+            "login {user}@{address} --realm {realm} --password-file pw --context {user} --timeout 60s"
         ))
+    }
+
+    /// Waits until every node says that it reaches every other one.
+    #[track_caller]
+    pub fn await_whole(&self) {
+        for index in 0..NAMES.len() {
+            let at = self.ports.address(index);
+            let status = format!("cluster status -o json --endpoints {at}");
+            eventually("every node is up", Duration::from_secs(60), || {
+                let told = self.kv(&status);
+                let is_whole = told.exit == 0 && told.data("cluster_status")["state"] == "ok";
+                is_whole.then_some(())
+            });
+        }
     }
 
     /// Runs `kv` with these arguments, parted at spaces, as alice unless they say

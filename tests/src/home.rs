@@ -91,6 +91,11 @@ impl Home {
     pub fn run(&self, program: Program, arguments: &str) -> Run {
         let mut command = self.command(program.path());
         command.args(arguments.split_whitespace());
+        // A node on a busy machine may take long to have a change on its disk, and the test
+        // goes by its having been told.
+        if program == Program::Authctl && !arguments.contains("--timeout") {
+            command.args(["--timeout", "60s"]);
+        }
         Run {
             command,
             input: Vec::new(),

@@ -12,8 +12,8 @@ use crate::command::{exit_of, send_signal};
 use crate::poll::eventually;
 
 /// How long a node may take to be ready, on a busy machine.
-const READY_WITHIN: Duration = Duration::from_secs(30);
-const END_WITHIN: Duration = Duration::from_secs(20);
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const END_WITHIN: Duration = Duration::from_secs(60);
 
 /// A running node. Dropping it kills it.
 pub struct Node {

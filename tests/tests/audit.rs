@@ -13,7 +13,7 @@ use sealmoot_tests::poll::eventually;
 use serde_json::Value;
 
 /// How long a node may take to tell the others where its log stands.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn authctl(cluster: &Cluster, arguments: &str, user: &str) -> Outcome {
     cluster

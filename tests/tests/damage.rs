@@ -159,7 +159,7 @@ impl Scene {
 fn await_at_victim(cluster: &Cluster, expected: &BTreeMap<String, String>) {
     let endpoint = cluster.ports.address(0);
     let all = || expected.keys().map(String::as_str).chain(["damage/0"]);
-    eventually("everything at the victim", Duration::from_secs(20), || {
+    eventually("everything at the victim", Duration::from_secs(60), || {
         let gets: String = all()
             .map(|key| json!({"id": key, "op": "get", "key": key, "consistency": "one"}))
             .map(|get| format!("{get}\n"))

@@ -25,7 +25,7 @@ use sealmoot_rpc_names::{
 };
 use tokio::net::TcpListener;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A greeter that tells what it serves and whether it is ready, as one that is
 /// found by name should.

@@ -173,9 +173,9 @@ class EndToEnd(unittest.IsolatedAsyncioTestCase):
             await connection.close()
 
     async def test_an_idle_connection_stays(self):
-        limits = Limits(keepalive_idle=0.1, keepalive_timeout=0.3)
+        limits = Limits(keepalive_idle=0.1, keepalive_timeout=4.0)
         async with await self.connect(limits=limits) as connection:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(5.0)
             client = trial_rpc.TrialClient(connection)
             await client.watch(Empty(), timeout=PATIENCE)
 
@@ -258,7 +258,7 @@ class EndToEnd(unittest.IsolatedAsyncioTestCase):
 
     @needs_streams
     async def test_a_deadline_ends_a_stream(self):
-        stream = self.client.chat(timeout=0.3)
+        stream = self.client.chat(timeout=3.0)
         await stream.send(trial_pb2.Words(words=b"one"))
         self.assertEqual((await stream.receive()).words, b"one")
         error = await self.failed(stream.receive())

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = Path(os.environ["SEALMOOT_BINARIES"])
 GREETER = EXAMPLES.parent / "greeter"
 SCRIPT = ROOT / "examples" / "python" / "greet.py"
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:

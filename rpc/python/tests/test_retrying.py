@@ -22,7 +22,7 @@ from . import trial
 from .trial import PATIENCE, FakeServer, Proxy, RustServer
 
 METHOD = 7
-SHORT = 0.3
+SHORT = 2.0
 STORMS = int(os.environ.get("SEALMOOT_STORMS", "3"))
 """Seeds of calls through many cuts."""
 
@@ -449,7 +449,7 @@ class Cut(unittest.IsolatedAsyncioTestCase):
         with RustServer() as server:
             async with Proxy(server) as proxy, self.client_of(proxy, server) as retrying:
                 client = trial_rpc.TrialClient(retrying)
-                request = trial_pb2.TallyRequest(key=1, milliseconds=300)
+                request = trial_pb2.TallyRequest(key=1, milliseconds=3000)
                 task = asyncio.ensure_future(method(client)(request, timeout=PATIENCE))
                 while not await self.runs(server):
                     await asyncio.sleep(0.01)

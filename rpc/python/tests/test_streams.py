@@ -2,6 +2,7 @@
 itself."""
 
 import asyncio
+import time
 import unittest
 
 from google.protobuf.wrappers_pb2 import BytesValue
@@ -140,6 +141,9 @@ class Streams(unittest.IsolatedAsyncioTestCase):
         async with FakeServer(script) as server:
             connection = await server.connect()
             async with connection.server_stream(1, words(b""), BytesValue, timeout=PATIENCE) as stream:
+                until = time.monotonic() + PATIENCE
+                while not ahead and time.monotonic() < until:
+                    await asyncio.sleep(0.01)
                 await asyncio.sleep(0.1)
                 self.assertEqual(ahead, [6], "the server waits for the reader")
                 values = [reply.value async for reply in stream]

@@ -18,7 +18,7 @@ from sealmoot_rpc.payload import encode_hello
 from sealmoot_rpc.tls import ALPN
 
 BINARIES = pathlib.Path(os.environ["SEALMOOT_BINARIES"])
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 _directory = tempfile.TemporaryDirectory(prefix="sealmoot-python-")
 atexit.register(_directory.cleanup)

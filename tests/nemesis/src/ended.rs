@@ -4,7 +4,8 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,6 +19,23 @@ const PROBE: &str = "moot-probe-";
 
 /// The directory of the run that is under way.
 static DIRECTORY: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Told to end: whatever fails from then on is of its own making.
+static TOLD: AtomicBool = AtomicBool::new(false);
+/// Held while hosts are made, and for good once they are taken away.
+static HOSTS: Mutex<()> = Mutex::new(());
+
+/// No hosts are taken away as long as this is held.
+pub(crate) fn making_hosts() -> MutexGuard<'static, ()> {
+    HOSTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns unless it was told to end; then the thread that heard it ends the process.
+pub(crate) fn give_way() {
+    while TOLD.load(Ordering::SeqCst) {
+        thread::park();
+    }
+}
 
 /// What the names of the hosts of this process begin with.
 pub(crate) fn prefix() -> String {
@@ -56,6 +74,8 @@ pub(crate) fn watch_signals() -> Result<(), String> {
                 _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
             }
         });
+        TOLD.store(true, Ordering::SeqCst);
+        let _hosts = making_hosts();
         eprintln!("nemesis: told to end; the hosts are taken away");
         take_away(&prefix());
         let directory = DIRECTORY.lock().unwrap_or_else(PoisonError::into_inner);

@@ -34,6 +34,7 @@ pub(crate) struct Field {
 impl Field {
     /// Lays it out.
     pub(crate) fn lay() -> Result<Self, String> {
+        let _making = crate::ended::making_hosts();
         let field = Self {
             prefix: crate::ended::prefix(),
         };
@@ -113,10 +114,12 @@ impl Field {
     }
 
     fn filter(&self, host: usize, rule: &str) -> Result<(), String> {
-        let name = self.host(host);
-        let mut words = vec!["netns", "exec", &name, "nft"];
+        // Not `ip netns exec`: the copy of the mounts that it gives its process would keep
+        // a medium alive that another run has just taken away.
+        let network = format!("--net=/run/netns/{}", self.host(host));
+        let mut words = vec![network.as_str(), "nft"];
         words.extend(rule.split(' '));
-        run("ip", &words)
+        run("nsenter", &words)
     }
 
     fn name(&self, of: &str) -> String {

@@ -102,7 +102,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ended::clean_leftovers();
-    let outcome = match what {
+    let work = move || match what {
         What::Histories {
             count,
             seconds,
@@ -115,12 +115,16 @@ fn main() -> ExitCode {
         } => power::run(count, from),
         What::Power { count, from, .. } => power::run_lying(count, from),
     };
+    let outcome = std::thread::spawn(work).join();
+    // It may have failed, or panicked, because its hosts were taken away.
+    ended::give_way();
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(why)) => {
             eprintln!("nemesis: {why}");
             ExitCode::FAILURE
         }
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

@@ -13,7 +13,7 @@ use sealmoot_tests::node::Node;
 use crate::field::{CLIENTS, Field, NODES};
 
 /// How long a node may take until it votes again.
-const BACK_WITHIN: Duration = Duration::from_secs(30);
+const BACK_WITHIN: Duration = Duration::from_secs(60);
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 /// What nodes run under.
@@ -74,7 +74,7 @@ impl Nodes {
             node.ready();
         }
         let login = format!(
-            "login alice@{} --realm {realm} --password-file pw --context alice",
+            "login alice@{} --realm {realm} --password-file pw --context alice --timeout 60s",
             Field::address(0)
         );
         let mut command = nodes.client(&login);

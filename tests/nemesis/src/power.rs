@@ -130,7 +130,7 @@ impl Machines {
     ) -> Result<Acknowledged, String> {
         let mut batch = self
             .nodes
-            .client("batch --concurrency 16 --timeout 30s")
+            .client("batch --concurrency 16 --timeout 60s")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -165,10 +165,10 @@ impl Machines {
                 }
             }
         });
-        let limit = Instant::now() + Duration::from_secs(20);
+        let limit = Instant::now() + Duration::from_secs(60);
         while count.load(Ordering::Relaxed) < ACKNOWLEDGED_MIN {
             if Instant::now() > limit {
-                return Err(format!("cut {number}: nothing was acknowledged in 20 s"));
+                return Err(format!("cut {number}: nothing was acknowledged in 60 s"));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -218,7 +218,7 @@ impl Machines {
             .collect();
         let mut batch = self
             .nodes
-            .client("batch --concurrency 64 --timeout 30s")
+            .client("batch --concurrency 64 --timeout 60s")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

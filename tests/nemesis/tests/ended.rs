@@ -37,6 +37,9 @@ fn a_signal_ends_it_without_hosts_left_behind() {
         let began = Instant::now();
         while !is_host_in_use(nemesis.id()) && began.elapsed() < PATIENCE {
             if nemesis.try_wait().expect("its own child").is_some() {
+                let output = nemesis.wait_with_output().expect("it ended");
+                let told = String::from_utf8_lossy(&output.stdout);
+                assert!(told.contains("SKIPPED"), "{told}");
                 eprintln!(
                     "SKIPPED a_signal_ends_it_without_hosts_left_behind: no hosts can be made here"
                 );

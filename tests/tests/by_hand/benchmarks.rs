@@ -33,7 +33,7 @@ fn runs(arguments: &str) -> Vec<Value> {
 
 #[test]
 fn every_load_is_measured_at_every_concurrency() {
-    let runs = runs("--concurrency 1,4 --duration 300ms --prefix bench/closed/");
+    let runs = runs("--concurrency 1,4 --duration 1s --prefix bench/closed/");
     let loads: Vec<&Value> = runs.iter().map(|run| &run["load"]).collect();
     let all = ["put", "put", "get", "get", "cas", "cas", "mixed", "mixed"];
     assert_eq!(loads, all);

@@ -72,7 +72,7 @@ fn with_one_node_down_write_all_refuses_writes_and_read_all_refuses_reads() {
     cluster.kv("put plain/x 2").succeeded();
     assert_eq!(cluster.kv("get plain/x").succeeded().text(), "2");
     cluster
-        .kv("put readmany/x 2 --timeout 2s")
+        .kv("put readmany/x 2 --timeout 5s")
         .failed(7, "no_quorum");
     assert_eq!(
         cluster
@@ -82,7 +82,7 @@ fn with_one_node_down_write_all_refuses_writes_and_read_all_refuses_reads() {
         "1"
     );
     cluster
-        .kv("get writemany/x --timeout 2s")
+        .kv("get writemany/x --timeout 5s")
         .failed(7, "no_quorum");
     let one = cluster
         .kv("get writemany/x --consistency one -o json")

@@ -1,6 +1,7 @@
 //! `kvd`: joining, starting, stopping, and what a node says of itself.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
@@ -12,6 +13,8 @@ use sealmoot_tests::home::Home;
 use sealmoot_tests::poll::eventually;
 use sealmoot_tests::ports::Ports;
 use serde_json::{Value, json};
+
+const WITHIN: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_cluster_forms_in_the_background() {
@@ -43,9 +46,7 @@ fn a_cluster_forms_in_the_background() {
     for name in NAMES {
         let invite = home.path(format!("{name}.invite"));
         let what = format!("{name} destroys its invite");
-        eventually(&what, Duration::from_secs(5), || {
-            (!invite.exists()).then_some(())
-        });
+        eventually(&what, WITHIN, || (!invite.exists()).then_some(()));
     }
     for name in NAMES {
         home.kvd(&format!("stop --data {name}")).succeeded();
@@ -63,7 +64,12 @@ fn files_of_a_node_are_private_and_its_key_is_elsewhere() {
     let cluster = Cluster::shared();
     for (index, name) in NAMES.iter().enumerate() {
         for path in walk(&cluster.data(index)) {
-            let mode = fs::metadata(&path).expect("there").permissions().mode();
+            let metadata = match fs::metadata(&path) {
+                // The node has put another in its place.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                metadata => metadata.expect("there"),
+            };
+            let mode = metadata.permissions().mode();
             assert_eq!(mode & 0o077, 0, "{}", path.display());
         }
         let key = cluster.home.path(format!("config/nodes/{name}.key"));
@@ -76,6 +82,7 @@ fn files_of_a_node_are_private_and_its_key_is_elsewhere() {
 #[test]
 fn nodes_say_how_they_are() {
     let mut cluster = Cluster::form();
+    cluster.await_whole();
     cluster.kv("put nodes/x 1").succeeded();
     let status = |cluster: &Cluster| cluster.kv("cluster status -o json").data("cluster_status");
     let whole = status(&cluster);
@@ -111,7 +118,7 @@ fn nodes_say_how_they_are() {
     assert_eq!(fields(&stopped), expected);
     assert_eq!(stopped["pid"], Value::Null);
     assert_eq!(stopped["state"], "stopped");
-    let degraded = eventually("n2 is missed", Duration::from_secs(5), || {
+    let degraded = eventually("n2 is missed", WITHIN, || {
         let now = status(&cluster);
         (now["state"] == "degraded").then_some(now)
     });
@@ -124,7 +131,7 @@ fn one_node_less_is_a_warning_and_two_are_no_quorum() {
     let mut cluster = Cluster::form();
     cluster.kv("put nodes/x 1").succeeded();
     cluster.kill(&[1]);
-    let got = eventually("the warning", Duration::from_secs(5), || {
+    let got = eventually("the warning", WITHIN, || {
         let got = cluster.kv("get nodes/x");
         assert_eq!(got.succeeded().stdout, b"1");
         got.stderr.contains("warning").then_some(got)
@@ -148,7 +155,7 @@ fn one_node_less_is_a_warning_and_two_are_no_quorum() {
         "cas nodes/x 2 --absent",
         "ls",
     ] {
-        let refused = cluster.kv(&format!("{act} --timeout 1s -o json"));
+        let refused = cluster.kv(&format!("{act} --timeout 4s -o json"));
         assert_eq!(refused.stdout, b"");
         // A write that one replica took may come back with the others.
         if refused.exit == 11 {
@@ -170,7 +177,7 @@ fn one_node_less_is_a_warning_and_two_are_no_quorum() {
     assert_eq!(one.succeeded().stdout, b"1");
 
     cluster.kill(&[0]);
-    let refused = cluster.kv("get nodes/x --timeout 1s -o json");
+    let refused = cluster.kv("get nodes/x --timeout 4s -o json");
     refused.refused(6, "unreachable");
 
     cluster.start(&[0, 1]);
@@ -227,7 +234,7 @@ fn a_node_alone_is_not_ready() {
             .launch(0)
             .is_ready_within(Duration::from_millis(700))
     );
-    let refused = cluster.kv("get x --timeout 500ms -o json");
+    let refused = cluster.kv("get x --timeout 4s -o json");
     assert!([6, 7].contains(&refused.exit), "{refused:?}");
     cluster.start(&[1]);
     cluster.kv("get x").refused(3, "not_found");
@@ -381,14 +388,11 @@ fn a_revoked_node_is_refused_by_nodes_and_clients_and_the_others_go_on() {
     let data = revoke("n3").data("nodes_revoked");
     assert_eq!(fields(&data[0]), ["key_id", "name"]);
     assert_eq!(data[0]["name"], "n3");
-    let state = |index: usize| {
+    eventually("n3, and no other, counts as down", WITHIN, || {
         let status = cluster.kv("cluster status -o json").data("cluster_status");
-        status["nodes"][index]["state"].clone()
-    };
-    eventually("n3 counts as down", Duration::from_secs(3), || {
-        (state(2) == "down").then_some(())
+        let states = [0, 1, 2].map(|index: usize| status["nodes"][index]["state"].clone());
+        (states == ["up", "up", "down"]).then_some(())
     });
-    assert_eq!((state(0), state(1)), ("up".into(), "up".into()));
     cluster.kv("put nodes/x 2").succeeded();
     // The client has heard of it, and keeps it for commands to come.
     let at_third = format!(

@@ -8,7 +8,7 @@ use sealmoot_tests::cluster::Cluster;
 use sealmoot_tests::poll::eventually;
 use serde_json::{Value, json};
 
-const WITHIN: Duration = Duration::from_secs(20);
+const WITHIN: Duration = Duration::from_secs(60);
 
 fn authctl(cluster: &Cluster, arguments: &str) {
     let told = cluster

@@ -12,7 +12,7 @@ use sealmoot_tests::random::Random;
 use crate::assert_serves;
 
 /// How long any stranger may be kept waiting for the end.
-const CLOSED_WITHIN: Duration = Duration::from_secs(30);
+const CLOSED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Sends `bytes` and reads to the end, which must come; what was read.
 fn send(cluster: &Cluster, index: usize, bytes: &[u8]) -> Vec<u8> {
@@ -104,6 +104,9 @@ fn tls_1_2_is_refused_by_name() {
 #[test]
 fn two_hundred_idle_connections_disturb_nobody() {
     let cluster = Cluster::form();
+    let started = Instant::now();
+    cluster.kv("put strangers/idle0 before").succeeded();
+    let undisturbed = started.elapsed();
     let mut idle: Vec<TcpStream> = (0..200)
         .map(|_| TcpStream::connect(cluster.ports.address(0)).expect("it listens"))
         .collect();
@@ -120,8 +123,8 @@ fn two_hundred_idle_connections_disturb_nobody() {
     let started = Instant::now();
     cluster.kv("put strangers/idle2 meanwhile").succeeded();
     assert!(
-        started.elapsed() < Duration::from_secs(5),
-        "{:?}",
+        started.elapsed() < Duration::from_secs(5) + 10 * undisturbed,
+        "{:?}, and {undisturbed:?} before",
         started.elapsed()
     );
 
@@ -146,7 +149,7 @@ fn two_hundred_idle_connections_disturb_nobody() {
             }
         }
     }
-    eventually("every node serves", Duration::from_secs(5), || {
+    eventually("every node serves", Duration::from_secs(60), || {
         let get = format!(
             "get strangers/idle --endpoints {}",
             cluster.ports.address(0)
