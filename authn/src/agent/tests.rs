@@ -10,7 +10,7 @@ use sealmoot_crypto::signature::SigningKey;
 use super::*;
 use crate::openssh::{ED25519, blob};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const DOMAIN: &str = "test/agent";
 
 fn key() -> SigningKey {
@@ -240,7 +240,8 @@ impl Real {
         };
         let real = Self { directory, child };
         let deadline = Instant::now() + PATIENCE;
-        while !real.socket().exists() {
+        // Its socket is there before it listens.
+        while std::os::unix::net::UnixStream::connect(real.socket()).is_err() {
             assert!(Instant::now() < deadline, "the agent does not listen");
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -9,7 +9,7 @@ use crate::fixture::Home;
 /// what to wait for and what to type. `@last` types the last word between quotes, `@code`
 /// what an authenticator app makes of the secret on the screen.
 const PLAYER: &str = r#"
-import base64, hashlib, hmac, os, pty, re, select, struct, sys, time
+import base64, hashlib, hmac, os, pty, re, select, struct, sys, termios, time
 split = sys.argv.index("--")
 program, script = sys.argv[1:split], sys.argv[split + 1:]
 pid, terminal = pty.fork()
@@ -18,7 +18,7 @@ if pid == 0:
 seen = b""
 def read():
     global seen
-    if not select.select([terminal], [], [], 20)[0]:
+    if not select.select([terminal], [], [], 60)[0]:
         sys.exit("nothing came after: %r" % seen)
     try:
         piece = os.read(terminal, 4096)
@@ -42,7 +42,14 @@ while script:
         tag = hmac.new(base64.b32decode(secret), step, hashlib.sha1).digest()
         number = struct.unpack(">I", tag[tag[19] & 15:][:4])[0] & 0x7fffffff
         answer = "%06d" % (number % 1000000)
-    time.sleep(0.1)  # the prompt is out before echo is off
+    # A prompt is out before echo is off; what is typed in between would be shown.
+    # These two ask for nothing secret, and their answers are shown.
+    until = time.monotonic() + 60
+    shown = wanted.endswith((b"[y/N] ", b"last word: "))
+    while not shown and termios.tcgetattr(terminal)[3] & termios.ECHO:
+        if time.monotonic() > until:
+            sys.exit("echo stays on: %r" % seen)
+        time.sleep(0.005)
     os.write(terminal, answer.encode() + b"\r")
 while read():
     pass
