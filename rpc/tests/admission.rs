@@ -370,30 +370,32 @@ async fn a_silent_connection_ends_by_the_total_deadline() {
     assert_eq!(read_to_end(stream).await, b"");
     let elapsed = started.elapsed();
     assert!(elapsed >= Duration::from_millis(200), "{elapsed:?}");
-    assert!(elapsed < Duration::from_secs(2), "{elapsed:?}");
+    // By the limit that it was given, and not by the one that it has otherwise.
+    assert!(elapsed < Limits::default().handshake, "{elapsed:?}");
 }
 
 #[tokio::test]
 async fn a_dripping_connection_ends_by_the_total_deadline() {
     let (server, _) = serve(Limits {
-        handshake: Duration::from_millis(200),
+        // Enough for the honest: for TLS here, and for whoever is served below.
+        handshake: Duration::from_secs(6),
         ..Limits::default()
     })
     .await;
-    let started = Instant::now();
-    // TLS completes; then the hello comes a byte at a time.
+    // TLS completes; then the hello comes a byte at a time, and would take ten
+    // seconds.
     let mut stream = raw_connect(&server, raw_client(&[ALPN]))
         .await
         .expect("TLS");
+    let mut is_closed = false;
     for byte in hello(&[0; 1000]) {
         if stream.write_all(&[byte]).await.is_err() || stream.flush().await.is_err() {
+            is_closed = true;
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
-        if started.elapsed() > Duration::from_secs(3) {
-            panic!("the server still listens");
-        }
     }
+    assert!(is_closed, "the server still listens");
     assert_serves(&server).await;
 }
 
@@ -409,7 +411,15 @@ async fn strangers_from_one_source_are_bounded() {
     let third = TcpStream::connect(server.local_addr()).await.expect("open");
     assert_eq!(read_to_end(third).await, b"", "closed at once");
     drop((first, second));
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    // Until the server has heard of it.
+    let room = async {
+        let address = server.local_addr().to_string();
+        let connector = connector(Limits::default());
+        while connector.connect(&address, PATIENCE).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, room).await.expect("room");
     assert_serves(&server).await;
 }
 

@@ -222,7 +222,7 @@ async fn a_server_that_drains_is_not_ready_whatever_its_program_says() {
     let stuck = client.caller().clone();
     let stuck = tokio::spawn(async move { stuck.call(STUCK, Bytes::new(), PATIENCE).await });
     service.stuck.reaches(1).await;
-    let draining = tokio::spawn(server.drain(Duration::from_millis(200)));
+    let draining = tokio::spawn(server.drain(Duration::from_secs(5)));
     assert_eq!(next(&mut statuses).await, Some(ServingStatus::NotServing));
     reporter.set("", HealthStatus::Serving);
     assert_eq!(next(&mut statuses).await, None);

@@ -116,8 +116,9 @@ impl Recorder for Board {
 async fn calls_are_counted_and_timed_on_both_sides() {
     let board = &*BOARD;
     let names = MethodNames::from_iter([(ECHO, "Echo"), (STUCK, "Stuck"), (FAIL, "Fail")]);
+    let service = TestService::default();
     let router = Router::new()
-        .service(TestService::default())
+        .service(service.clone())
         .expect("no duplicates")
         .intercepted_by(Measured::new(names.clone()));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -148,9 +149,10 @@ async fn calls_are_counted_and_timed_on_both_sides() {
     for unknown in [77, 78] {
         call(unknown).await.expect_err("no such method");
     }
-    let stuck = call(STUCK);
-    let waited = tokio::time::timeout(Duration::from_millis(50), stuck).await;
-    assert!(waited.is_err());
+    tokio::select! {
+        answered = call(STUCK) => panic!("{answered:?}"),
+        () = service.stuck.reaches(1) => {}
+    }
     let gone = async {
         while board.sum("sealmoot_rpc_server_calls_in_flight{method=Stuck}") != 0.0 {
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -11,6 +11,7 @@ use std::net::TcpListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::{ECHO, PATIENCE, TestService, assert_serves};
@@ -179,6 +180,7 @@ struct Client {
     /// What it wrote so far, by a thread that reads along.
     output: Arc<Mutex<Vec<u8>>>,
     messages: Arc<Mutex<Vec<u8>>>,
+    readers: [JoinHandle<()>; 2],
 }
 
 impl Drop for Client {
@@ -198,10 +200,13 @@ impl Client {
             .stderr(Stdio::piped())
             .spawn()
             .expect("it ran before");
+        let (output, reads_output) = read_along(child.stdout.take().expect("piped"));
+        let (messages, reads_messages) = read_along(child.stderr.take().expect("piped"));
         Self {
-            output: read_along(child.stdout.take().expect("piped")),
-            messages: read_along(child.stderr.take().expect("piped")),
             child,
+            output,
+            messages,
+            readers: [reads_output, reads_messages],
         }
     }
 
@@ -240,7 +245,10 @@ impl Client {
     /// Waits for its end; what it wrote, and what it complained of.
     async fn ended(mut self) -> (Vec<u8>, String) {
         let started = Instant::now();
-        while self.child.try_wait().expect("ours").is_none() {
+        // The pipes may hold a little more when it is gone.
+        while self.child.try_wait().expect("ours").is_none()
+            || !self.readers.iter().all(JoinHandle::is_finished)
+        {
             assert!(
                 started.elapsed() < PATIENCE,
                 "it runs on: {}",
@@ -248,8 +256,6 @@ impl Client {
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        // The pipes may hold a little more.
-        tokio::time::sleep(Duration::from_millis(50)).await;
         let output = self.output.lock().expect("no panic").clone();
         (output, self.messages())
     }
@@ -259,17 +265,18 @@ impl Client {
     }
 }
 
-fn read_along(mut stream: impl Read + Send + 'static) -> Arc<Mutex<Vec<u8>>> {
+/// What comes, and who reads it until its end.
+fn read_along(mut stream: impl Read + Send + 'static) -> (Arc<Mutex<Vec<u8>>>, JoinHandle<()>) {
     let read = Arc::<Mutex<Vec<u8>>>::default();
     let shared = Arc::clone(&read);
-    std::thread::spawn(move || {
+    let reader = std::thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(length @ 1..) = stream.read(&mut buffer) {
             let mut read = shared.lock().expect("no panic");
             read.extend_from_slice(&buffer[..length]);
         }
     });
-    read
+    (read, reader)
 }
 
 fn frames(mut bytes: &[u8]) -> Vec<(Kind, u8, Vec<u8>)> {
@@ -513,15 +520,16 @@ async fn session(rig: &Rig, files: &Files, path: &str) {
     };
     let _generous = Generous::start(&rig.openssl_identity("generous", &ED25519), &address);
     let started = Instant::now();
-    while !Path::new(path).exists() {
+    // It is there before all of it is written.
+    let is_whole =
+        || std::fs::read_to_string(path).is_ok_and(|text| text.contains("-----END SSL SESSION"));
+    while !is_whole() {
         assert!(started.elapsed() < PATIENCE, "no session");
         let arguments = [&ALPN[..], &files.arguments(), &["-sess_out", path]].concat();
         let client = Client::start(&address, &arguments);
         for _ in 0..100 {
             tokio::time::sleep(Duration::from_millis(5)).await;
-            if Path::new(path).exists() {
-                // Written whole a moment later.
-                tokio::time::sleep(Duration::from_millis(50)).await;
+            if is_whole() {
                 break;
             }
         }

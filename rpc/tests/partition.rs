@@ -99,6 +99,8 @@ async fn inside() {
     for (cut, milliseconds) in cuts() {
         let cut_for = Duration::from_millis(milliseconds);
         calls.notified().await;
+        // Before anything is cut, which takes its time.
+        let connection = link.connection().expect("it answered a moment ago");
         if !matches!(cut, Cut::Answers) {
             filter(&format!(
                 "add rule inet partition input tcp dport {port} drop"
@@ -111,7 +113,6 @@ async fn inside() {
         }
         let began = Instant::now();
         if cut_for > NOTICED_WITHIN {
-            let connection = link.connection().expect("it stood a moment ago");
             tokio::time::timeout(NOTICED_WITHIN, connection.closed())
                 .await
                 .expect("a dead peer is noticed");

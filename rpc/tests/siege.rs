@@ -36,8 +36,10 @@ async fn ends(stream: &mut TcpStream) {
 
 #[tokio::test]
 async fn a_hundred_that_drip_are_closed_while_the_honest_are_served() {
+    // Enough for the honest, too, on a busy machine.
+    const HANDSHAKE: Duration = Duration::from_secs(6);
     let (server, _) = serve(Limits {
-        handshake: Duration::from_millis(600),
+        handshake: HANDSHAKE,
         ..Limits::default()
     })
     .await;
@@ -47,8 +49,10 @@ async fn a_hundred_that_drip_are_closed_while_the_honest_are_served() {
     for host in 1..=100 {
         let mut stream = connect_from(host, &server).await.expect("accepting");
         crowd.spawn(async move {
-            for byte in BEGINNING.iter().cycle() {
-                if stream.write_all(&[*byte]).await.is_err() {
+            // At this pace its record would be whole after minutes.
+            let head = [22, 3, 1, 0x3f, 0, 1, 0, 0x3e, 0xfc];
+            for byte in head.into_iter().chain(std::iter::repeat(7)) {
+                if stream.write_all(&[byte]).await.is_err() {
                     return;
                 }
                 let mut answer = [0; 64];
@@ -61,13 +65,14 @@ async fn a_hundred_that_drip_are_closed_while_the_honest_are_served() {
     }
     let mut served = 0;
     while !crowd.is_empty() {
-        assert!(started.elapsed() < PATIENCE, "{} are left", crowd.len());
+        let elapsed = started.elapsed();
+        assert!(elapsed < 10 * HANDSHAKE, "{} are left", crowd.len());
         while crowd.try_join_next().is_some() {}
         let reply = connection.call(common::ECHO, &b"still there?"[..], PATIENCE);
         assert_eq!(reply.await.expect("an answer"), &b"still there?"[..]);
         assert_serves(&server).await;
         served += 1;
-        sleep(Duration::from_millis(5)).await;
+        sleep(Duration::from_millis(50)).await;
     }
     assert!(served > 1, "nobody was served meanwhile");
 }
@@ -148,6 +153,8 @@ async fn whoever_was_here_only_to_log_in_comes_back_as_a_stranger() {
 async fn whoever_holds_most_goes_when_strangers_hold_too_much() {
     let (server, _) = serve(Limits {
         unauthenticated_bytes_all_max: 40_000,
+        // Nobody goes for having taken too long.
+        handshake: 10 * PATIENCE,
         ..Limits::default()
     })
     .await;
@@ -163,14 +170,23 @@ async fn whoever_holds_most_goes_when_strangers_hold_too_much() {
         heavy.push(stream);
     }
     // Only two of the six fit beside what an honest client sends.
-    let mut ended = 0;
-    for stream in &mut heavy {
-        if let Ok(Ok(0) | Err(_)) = timeout(Duration::from_millis(200), stream.read(&mut [0])).await
-        {
-            ended += 1;
+    let mut ended = [false; 6];
+    let four_ended = async {
+        loop {
+            let enough = ended.iter().filter(|it| **it).count() >= 4;
+            for (stream, ended) in heavy.iter_mut().zip(&mut ended) {
+                let read = timeout(Duration::from_millis(50), stream.read(&mut [0])).await;
+                *ended |= matches!(read, Ok(Ok(0) | Err(_)));
+            }
+            // One more look behind the fourth, for those that should have stayed.
+            if enough {
+                return;
+            }
         }
-    }
-    assert!((4..6).contains(&ended), "{ended} of 6 were closed");
+    };
+    let in_time = timeout(PATIENCE, four_ended).await;
+    in_time.expect("four of the six are closed");
+    assert!(ended.contains(&false), "all were closed");
     assert_serves(&server).await;
     let still = timeout(Duration::from_millis(50), light.read_u8()).await;
     assert!(still.is_err(), "it held next to nothing");
@@ -181,6 +197,7 @@ async fn handshakes_in_turns_all_succeed() {
     let (server, _) = serve(Limits {
         // Little: whoever comes has to wait for a turn.
         unauthenticated_processor_percent: 20,
+        handshake: PATIENCE,
         ..Limits::default()
     })
     .await;
@@ -189,10 +206,12 @@ async fn handshakes_in_turns_all_succeed() {
     for _ in 0..60 {
         let address = address.clone();
         clients.spawn(async move {
-            common::connector(Limits::default())
-                .connect(&address, PATIENCE)
-                .await
-                .map(|_| ())
+            let limits = Limits {
+                handshake: PATIENCE,
+                ..Limits::default()
+            };
+            let connector = common::connector(limits);
+            connector.connect(&address, PATIENCE).await.map(|_| ())
         });
     }
     while let Some(connected) = clients.join_next().await {

@@ -22,10 +22,10 @@ use sealmoot_rpc_names::{NameService, NameServiceResolver, Publisher};
 use tokio::net::TcpListener;
 
 /// How long each call may take: far more than any failover.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The same for at-most-once calls, which wait for a server that may know of them,
 /// and two of these do not come back.
-const PATIENCE_ONCE: Duration = Duration::from_secs(5);
+const PATIENCE_ONCE: Duration = Duration::from_secs(15);
 /// The load, in tasks that call one after the other.
 const TASKS: u64 = 8;
 /// Between events, so many calls end. What an event has cut is over by then: each

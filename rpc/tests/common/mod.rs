@@ -79,6 +79,8 @@ impl Drop for Entered {
 #[derive(Clone, Default)]
 pub struct TestService {
     pub stuck: Gauge,
+    /// Calls of [`LATER`] that began, whether they run or have ended.
+    pub later: Arc<AtomicUsize>,
 }
 
 impl Service for TestService {
@@ -98,6 +100,9 @@ impl Service for TestService {
 
     fn call(&self, context: CallContext, method: u64, body: Bytes) -> ReplyFuture {
         let entered = (method == STUCK).then(|| self.stuck.enter());
+        if method == LATER {
+            self.later.fetch_add(1, Ordering::SeqCst);
+        }
         Box::pin(async move {
             let _entered = entered;
             match method {

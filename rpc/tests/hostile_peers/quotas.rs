@@ -65,9 +65,12 @@ async fn assert_all_is_free(world: &World, person: &Person) {
     let had = async {
         loop {
             assert!(mouth.say(&calls(all, STUCK)).await);
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            if world.plain.stuck.running() == QUOTA {
-                return;
+            // Looked for again and again: cancelled too early, they show nothing.
+            for _ in 0..200 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                if world.plain.stuck.running() == QUOTA {
+                    return;
+                }
             }
             let cancels: Vec<u8> = (1..=all).flat_map(cancel).collect();
             assert!(mouth.say(&cancels).await);

@@ -444,7 +444,7 @@ async fn replies_that_nobody_reads_are_bounded() {
         for stream in &mut unread {
             let mut taken = 0;
             let ended = loop {
-                let next = tokio::time::timeout(Duration::from_millis(200), stream.next());
+                let next = tokio::time::timeout(PATIENCE, stream.next());
                 match next.await {
                     Ok(Ok(Some(message))) => taken += usize::from(message == body),
                     Ok(Err(status)) => {

@@ -1,6 +1,7 @@
 //! Handlers that take their time, never read, or never end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sealmoot_rpc::bytes::Bytes;
@@ -43,6 +44,8 @@ pub struct Nest {
 #[derive(Clone)]
 pub struct Patient {
     pub running: Gauge,
+    /// Calls of [`ENDLESS`] that began, whether they run or have ended.
+    pub endless: Arc<AtomicUsize>,
     /// Work behind a shield.
     pub shielded: Gauge,
     /// What it waits for, each for one.
@@ -53,6 +56,7 @@ impl Default for Patient {
     fn default() -> Self {
         Self {
             running: Gauge::default(),
+            endless: Arc::default(),
             shielded: Gauge::default(),
             go: Arc::new(Semaphore::new(0)),
         }
@@ -122,6 +126,9 @@ impl Service for Patient {
         mut replies: RawReplies,
     ) -> StreamFuture {
         let running = self.running.enter();
+        if method == ENDLESS {
+            self.endless.fetch_add(1, Ordering::SeqCst);
+        }
         Box::pin(async move {
             let _running = running;
             if method == SILENT {

@@ -138,14 +138,19 @@ impl World {
         }
     }
 
-    /// Waits until so many handlers run, those of the honest client included.
-    pub async fn runs_at_least(&self, count: usize) {
+    /// Streams of endless replies that have begun so far.
+    pub fn endless_begun(&self) -> usize {
+        self.patient.endless.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many of them have: by now they may have ended.
+    pub async fn endless_begin(&self, count: usize) {
         let reached = async {
-            while self.patient.running.running() < count {
+            while self.endless_begun() < count {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        timeout(PATIENCE, reached).await.expect("so many run");
+        timeout(PATIENCE, reached).await.expect("so many begin");
     }
 
     /// That no honest call failed, and there were some.

@@ -232,7 +232,7 @@ async fn what_a_busy_server_asks_for_does_not_keep_a_call_from_another() {
     let (_servers, endpoints) = serving([Busy(true), Busy(false)]).await;
     drop(seats(&endpoints, 2).await);
     let caller = Retrying::named(Arc::clone(&endpoints), RetryPolicy::default());
-    let options = CallOptions::new(Duration::from_secs(5));
+    let options = CallOptions::new(Duration::from_secs(30));
     let guard = Guard::Method(Idempotency::Unknown);
     for _ in 0..20 {
         let called = caller.call(1, guard, Bytes::new(), &options).await;
