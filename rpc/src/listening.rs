@@ -220,7 +220,7 @@ mod tests {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             };
-            timeout(Duration::from_secs(10), heard).await.expect("soon");
+            timeout(Duration::from_secs(60), heard).await.expect("soon");
             let arrival = Arrival::Noise(stream, Origin::Network(from), Arc::default());
             let opened = arrival.open(&identity, None, &Limits::default()).await;
             match opened.err().expect("refused") {

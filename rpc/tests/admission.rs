@@ -261,7 +261,12 @@ async fn a_strangers_refusal_is_not_believed() {
 
 #[tokio::test]
 async fn garbage_leaves_the_server_serving() {
-    let (server, _) = serve(Limits::default()).await;
+    let (server, _) = serve(Limits {
+        // Nobody goes for having taken too long.
+        handshake: 10 * PATIENCE,
+        ..Limits::default()
+    })
+    .await;
     for garbage in [
         &b"GET / HTTP/1.1\r\n\r\n"[..],
         &[0; 4096],
@@ -403,6 +408,8 @@ async fn a_dripping_connection_ends_by_the_total_deadline() {
 async fn strangers_from_one_source_are_bounded() {
     let (server, _) = serve(Limits {
         unauthenticated_per_source_max: 2,
+        // Nobody goes for having taken too long.
+        handshake: 10 * PATIENCE,
         ..Limits::default()
     })
     .await;

@@ -89,7 +89,11 @@ impl Rig {
             Router::new()
                 .service(TestService::default())
                 .expect("no duplicates"),
-            Limits::default(),
+            Limits {
+                // Nobody goes for having taken too long.
+                handshake: 10 * PATIENCE,
+                ..Limits::default()
+            },
         )
         .expect("sound");
         Some(Self {

@@ -82,6 +82,8 @@ async fn a_crowd_that_fills_the_door_does_not_keep_others_out() {
     let (server, _) = serve(Limits {
         unauthenticated_max: 8,
         unauthenticated_per_source_max: 4,
+        // Nobody goes for having taken too long.
+        handshake: 10 * PATIENCE,
         ..Limits::default()
     })
     .await;

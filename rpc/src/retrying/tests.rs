@@ -29,7 +29,7 @@ mod stress;
 /// What calls are given.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What tests wait: shorter, so that what must end before its deadline is seen to.
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(45);
 
 /// Counts its start, waits for the gate, counts its effect and answers with the
 /// count.

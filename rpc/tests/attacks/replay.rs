@@ -138,7 +138,12 @@ async fn a_replayed_session_reaches_neither_authorizer_nor_handler_of_a_restarte
         let router = router.expect("no duplicates");
         let listener = || async { TcpListener::bind("127.0.0.1:0").await.expect("a port") };
         let server = Parties::new().server;
-        let server = Server::builder(server, shared, router, Limits::default())
+        let limits = Limits {
+            // Nobody goes for having taken too long.
+            handshake: 10 * PATIENCE,
+            ..Limits::default()
+        };
+        let server = Server::builder(server, shared, router, limits)
             .tls(listener().await)
             .noise(listener().await, Acceptance::default())
             .start()

@@ -26,7 +26,7 @@ use sealmoot_rpc::{
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Counts itself.
 pub const COUNT: u64 = 0x101;
@@ -205,7 +205,7 @@ impl World {
     pub async fn faults(&self) -> Vec<(String, Arc<EndpointFault>)> {
         // Binding waits until its patience is over, which no wall clock tells for
         // every machine: it is given more until it was enough.
-        let mut patience = PATIENCE / 16;
+        let mut patience = PATIENCE / 96;
         loop {
             match self.bind_within(patience).await {
                 Err(BindError::Endpoints { faults, .. }) if !faults.is_empty() => return faults,

@@ -40,7 +40,7 @@ pub const FAIL: u64 = 8;
 /// Answers the remaining milliseconds.
 pub const REMAINING: u64 = 9;
 
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Counts handlers that run, so that a test sees them go.
 #[derive(Clone, Default)]

@@ -20,7 +20,7 @@ use sealmoot_rpc_names::proto::{
 use sealmoot_rpc_names::{NameService, Policy, Prefix, Readers, Rule};
 use tokio::net::TcpListener;
 
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who is who.
 pub const SERVER: u8 = 1;
@@ -43,12 +43,12 @@ pub fn name(text: &str) -> Name {
     text.parse().expect("a name")
 }
 
-/// Counts for a minute from now.
+/// Counts for an hour from now: longer than any test takes.
 pub fn unsigned(called: &str, serial: u64) -> NameRecord {
     NameRecord {
         name: name(called),
         serial,
-        valid_until_ms: unix_ms() + 60_000,
+        valid_until_ms: unix_ms() + 3_600_000,
         ttl_seconds: 10,
         services: Vec::new(),
         endpoints: vec![Endpoint {

@@ -103,7 +103,7 @@ async fn until(holds: impl Fn() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    let in_time = tokio::time::timeout(Duration::from_secs(10), held);
+    let in_time = tokio::time::timeout(Duration::from_secs(60), held);
     in_time.await.expect("in time");
 }
 
