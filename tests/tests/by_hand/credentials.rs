@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::everywhere::{assert_session_ended, log_in_with_key};
 
 /// Within which a change must have reached every node.
-const EVERYWHERE_WITHIN: Duration = Duration::from_secs(20);
+const EVERYWHERE_WITHIN: Duration = Duration::from_secs(3);
 
 /// Adds a user who has no password.
 fn keyed_user(home: &Home, name: &str, role: &str) {

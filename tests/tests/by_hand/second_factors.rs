@@ -11,7 +11,7 @@ use sealmoot_tests::poll::eventually;
 use serde_json::{Value, json};
 
 /// Within which a change, or that a code was used, must have reached every node.
-const EVERYWHERE_WITHIN: Duration = Duration::from_secs(20);
+const EVERYWHERE_WITHIN: Duration = Duration::from_secs(3);
 
 /// Waits for what the terminal says, and types; arguments are what to wait for, what to
 /// type, and the program with its own.
