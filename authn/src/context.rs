@@ -26,6 +26,7 @@ use crate::files::{self, Existing, FileError};
 use crate::login::SessionProof;
 use crate::name::{NAME_LENGTH_MAX, Name};
 use crate::realm_id::RealmId;
+use crate::roots::{ROOTS_LENGTH_MAX, Roots, RootsError};
 use crate::records::{RevokedNodesRecord, SIGNED_RECORD_LENGTH_MAX};
 use crate::statement::{NODES_MAX, STATEMENT_LENGTH_MAX, check_address};
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
@@ -38,6 +39,8 @@ const CONTEXT_BYTES_MAX: usize = 128 * 1024;
 const ADDRESS_LENGTH_MAX: usize = 255;
 const CURRENT: &str = ".current";
 const REVOKED_NODES: &str = "revoked-nodes";
+/// The directory of what is known of the roots of realms.
+const ROOTS: &str = "roots";
 
 /// A session and where to use it.
 pub struct Context {
@@ -61,6 +64,9 @@ pub struct Context {
 /// Why a context was not read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ContextError {
+    /// The realm was handed over in two ways.
+    #[error("the realm's roots: {0}")]
+    Roots(#[from] RootsError),
     /// Nobody has logged in.
     #[error("no context: nobody has logged in on this machine")]
     None,
@@ -243,7 +249,8 @@ impl Context {
 pub fn known_revoked_nodes(config: &Path, realm: &RealmId) -> Option<RevokedNodesRecord> {
     let path = revoked_nodes_path(config, realm);
     let bytes = files::read(&path, SIGNED_RECORD_LENGTH_MAX).ok()?;
-    RevokedNodesRecord::decode_pinned(&bytes, realm).ok()
+    let roots = known_roots(config, realm)?;
+    RevokedNodesRecord::decode(&bytes, &roots).ok()
 }
 
 /// Keeps what is known of a realm's nodes that are believed no more, unless as much is
@@ -264,6 +271,41 @@ pub fn keep_revoked_nodes(
     files::ensure_directory(config)?;
     files::ensure_directory(&config.join(REVOKED_NODES))?;
     Ok(files::write(&path, &record.encode(), Existing::Replace)?)
+}
+
+/// What is known of a realm's roots. A file that does not read, or is not of the realm, is
+/// as good as none: a node will tell.
+#[must_use]
+pub fn known_roots(config: &Path, realm: &RealmId) -> Option<Roots> {
+    let bytes = files::read(&roots_path(config, realm), ROOTS_LENGTH_MAX).ok()?;
+    Roots::decode(&bytes, realm).ok()
+}
+
+/// Keeps what is known of a realm's roots, unless as much is known already: it never goes
+/// back. Before [`keep_revoked_nodes`], whose record rests on it.
+///
+/// # Errors
+/// [`ContextError::File`], [`ContextError::Roots`] for roots that go another way than
+/// those that are kept.
+pub fn keep_roots(config: &Path, roots: &Roots) -> Result<(), ContextError> {
+    let realm = roots.realm();
+    let newest = match known_roots(config, &realm) {
+        None => roots.clone(),
+        Some(mut known) => {
+            if !known.take(&roots.encode())? {
+                return Ok(());
+            }
+            known
+        }
+    };
+    files::ensure_directory(config)?;
+    files::ensure_directory(&config.join(ROOTS))?;
+    let path = roots_path(config, &realm);
+    Ok(files::write(&path, &newest.encode(), Existing::Replace)?)
+}
+
+fn roots_path(config: &Path, realm: &RealmId) -> PathBuf {
+    config.join(ROOTS).join(realm.to_string())
 }
 
 fn revoked_nodes_path(config: &Path, realm: &RealmId) -> PathBuf {

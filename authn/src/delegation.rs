@@ -15,11 +15,11 @@ mod path;
 use std::fmt;
 
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
-use sealmoot_crypto::signature::{SigningKey, VerifyingKey};
+use sealmoot_crypto::signature::SigningKey;
 
 use crate::name::Name;
 use crate::policy::{ADMIN_ROLE, Grant, NamedRoles, Role};
-use crate::realm_id::RealmId;
+use crate::roots::Roots;
 use crate::statement::{
     Claim, DELEGATION_GRANTS_BYTES_MAX, DELEGATION_GRANTS_MAX, DELEGATION_LENGTH_MAX, Delegation,
     StatementError, User, Verified,
@@ -112,23 +112,36 @@ impl From<EncodingError> for DelegationError {
 
 /// Delegations from the root to one delegate, all verified.
 #[derive(Clone)]
-pub struct Chain(Vec<Verified<Delegation>>);
+pub struct Chain {
+    delegations: Vec<Verified<Delegation>>,
+    /// The number of the root that it begins with.
+    root: u64,
+}
 
 impl Chain {
-    /// Reads a chain and believes it if it begins with `root` and each of its
+    /// Reads a chain and believes it if it begins with a root and each of its
     /// delegations lies within the one before.
     ///
     /// # Errors
     /// [`DelegationError`].
-    pub fn decode(bytes: &[u8], root: &VerifyingKey) -> Result<Self, DelegationError> {
-        let realm = RealmId::of(root);
-        let mut chain = Self(Vec::with_capacity(CHAIN_LENGTH_MAX));
+    pub fn decode(bytes: &[u8], roots: &Roots) -> Result<Self, DelegationError> {
+        let mut chain = Self {
+            delegations: Vec::with_capacity(CHAIN_LENGTH_MAX),
+            root: 0,
+        };
         for statement in statements(bytes)? {
-            let issuer = chain.0.last().map_or(*root, |last| last.body().key);
             let claim = Claim::<Delegation>::decode(statement)?;
-            chain.push(claim.verify(&realm, &issuer)?, root)?;
+            let verified = match chain.delegations.last() {
+                Some(last) => claim.verify(&roots.realm(), &last.body().key)?,
+                None => {
+                    let (verified, root) = roots.verify(claim)?;
+                    chain.root = root;
+                    verified
+                }
+            };
+            chain.push(verified, roots)?;
         }
-        if chain.0.is_empty() {
+        if chain.delegations.is_empty() {
             return Err(DelegationError::Length);
         }
         Ok(chain)
@@ -142,7 +155,7 @@ impl Chain {
     pub fn issue(
         above: Option<&Self>,
         issuer: &SigningKey,
-        root: &VerifyingKey,
+        roots: &Roots,
         delegation: Delegation,
         now_ms: u64,
     ) -> Result<Self, DelegationError> {
@@ -158,13 +171,17 @@ impl Chain {
         if delegation.valid_from_ms >= delegation.expires_ms || now_ms >= delegation.expires_ms {
             return Err(DelegationError::NeverHolds);
         }
-        let mut chain = above.cloned().unwrap_or(Self(Vec::new()));
-        let expected = chain.0.last().map_or(*root, |last| last.body().key);
+        let mut chain = above.cloned().unwrap_or(Self {
+            delegations: Vec::new(),
+            root: roots.number(),
+        });
+        let above = chain.delegations.last();
+        let expected = above.map_or(*roots.current(), |last| last.body().key);
         if issuer.verifying_key() != expected {
             return Err(StatementError::WrongIssuer.into());
         }
-        let realm = RealmId::of(root);
-        chain.push(Verified::issue(&realm, issuer, now_ms, delegation), root)?;
+        let delegation = Verified::issue(&roots.realm(), issuer, now_ms, delegation);
+        chain.push(delegation, roots)?;
         Ok(chain)
     }
 
@@ -172,23 +189,23 @@ impl Chain {
     fn push(
         &mut self,
         next: Verified<Delegation>,
-        root: &VerifyingKey,
+        roots: &Roots,
     ) -> Result<(), DelegationError> {
-        if self.0.len() == CHAIN_LENGTH_MAX {
+        if self.delegations.len() == CHAIN_LENGTH_MAX {
             return Err(DelegationError::Length);
         }
         let inner = next.body();
-        let twice = inner.key == *root
+        let twice = roots.number_of(&inner.key).is_some()
             || self
                 .delegations()
                 .any(|held| held.key == inner.key || held.name == inner.name);
         if twice {
             return Err(DelegationError::Twice);
         }
-        if let Some(outer) = self.0.last().map(Verified::body) {
+        if let Some(outer) = self.delegations.last().map(Verified::body) {
             check_within(inner, outer)?;
         }
-        self.0.push(next);
+        self.delegations.push(next);
         Ok(())
     }
 
@@ -196,8 +213,8 @@ impl Chain {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::with_capacity(self.encoded_length());
-        writer.count(self.0.len());
-        for statement in &self.0 {
+        writer.count(self.delegations.len());
+        for statement in &self.delegations {
             writer.bytes(statement.bytes());
         }
         writer.finish()
@@ -206,13 +223,19 @@ impl Chain {
     /// How many bytes [`Chain::encode`] yields.
     #[must_use]
     pub fn encoded_length(&self) -> usize {
-        let statements = self.0.iter().map(|statement| 4 + statement.bytes().len());
+        let statements = self.delegations.iter().map(|statement| 4 + statement.bytes().len());
         4 + statements.sum::<usize>()
+    }
+
+    /// The number of the root that it begins with.
+    #[must_use]
+    pub fn root(&self) -> u64 {
+        self.root
     }
 
     /// The delegations, from the root's on.
     pub fn delegations(&self) -> impl ExactSizeIterator<Item = &Delegation> {
-        self.0.iter().map(Verified::body)
+        self.delegations.iter().map(Verified::body)
     }
 
     /// The delegation of whoever issues under this chain.
@@ -221,7 +244,7 @@ impl Chain {
     /// Never: no chain is empty.
     #[must_use]
     pub fn last(&self) -> &Delegation {
-        self.0.last().expect("no chain is empty").body()
+        self.delegations.last().expect("no chain is empty").body()
     }
 
     /// The serials from the root's delegation down.
@@ -345,23 +368,24 @@ impl Chain {
     pub fn renewed(
         &self,
         newer: &Self,
-        root: &VerifyingKey,
+        roots: &Roots,
     ) -> Option<Result<Self, DelegationError>> {
         let same = |index: usize| {
-            let (held, next) = (self.0[index].body(), newer.0[index].body());
+            let (held, next) = (self.delegations[index].body(), newer.delegations[index].body());
             held.serial == next.serial && held.key == next.key
         };
-        let common = newer.0.len();
-        if common > self.0.len() || !(0..common).all(same) {
+        let common = newer.delegations.len();
+        if common > self.delegations.len() || !(0..common).all(same) {
             return None;
         }
-        let rises = (0..common).any(|at| self.0[at].body().version < newer.0[at].body().version);
+        let later = self.root < newer.root;
+        let rises = later || (0..common).any(|at| self.delegations[at].body().version < newer.delegations[at].body().version);
         if !rises {
             return None;
         }
         let mut chain = newer.clone();
-        for below in &self.0[common..] {
-            if let Err(error) = chain.push(below.clone(), root) {
+        for below in &self.delegations[common..] {
+            if let Err(error) = chain.push(below.clone(), roots) {
                 return Some(Err(error));
             }
         }
@@ -375,18 +399,24 @@ impl fmt::Debug for Chain {
     }
 }
 
-/// Serials and versions as a chain claims them, unbelieved.
+/// The root, serials and versions as a chain claims them, unbelieved.
 ///
 /// # Errors
-/// When the bytes are no chain.
-pub(crate) fn claimed(bytes: &[u8]) -> Result<(SerialPath, Vec<u64>), DelegationError> {
+/// When the bytes are no chain, or one of a root that is not known.
+pub(crate) fn claimed(
+    bytes: &[u8],
+    roots: &Roots,
+) -> Result<(u64, SerialPath, Vec<u64>), DelegationError> {
     let claims = statements(bytes)?
         .into_iter()
         .map(Claim::<Delegation>::decode)
         .collect::<Result<Vec<_>, _>>()?;
     let path = SerialPath::of(claims.iter().map(|claim| claim.claimed().serial));
     let versions = claims.iter().map(|claim| claim.claimed().version);
-    Ok((path, versions.collect()))
+    let first = claims.first().ok_or(DelegationError::Length)?;
+    let root = roots.number_of(first.issuer());
+    let root = root.ok_or(StatementError::WrongIssuer)?;
+    Ok((root, path, versions.collect()))
 }
 
 /// The statements of a chain, as they stand there.

@@ -17,16 +17,16 @@ use std::time::Duration;
 
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
 use sealmoot_crypto::random::RandomError;
-use sealmoot_crypto::signature::{KeyId, Signature, SigningKey, VerifyingKey};
+use sealmoot_crypto::signature::{KeyId, Signature, SigningKey};
 use sealmoot_rpc::bytes::Bytes;
 use sealmoot_rpc::{ChannelBinding, Code, Connector, Limits};
 
 use crate::cli::escaped;
 use crate::delegation::{CHAIN_BYTES_MAX, Chain, DelegationError};
-use crate::pin::RealmPin;
+use crate::pin::{RealmPin, TrustedNode};
 use crate::presentation::Presentation;
 use crate::proto::{DirectoryClient, FetchRequest};
-use crate::realm_id::RealmId;
+use crate::roots::Roots;
 use crate::records::SignedRecord;
 use crate::users::{USERS_MAX, UserDirectory};
 
@@ -58,25 +58,31 @@ pub enum ProofError {
 /// Who holds a key that signs here, and how that is proved.
 pub struct Prover {
     issuer: SigningKey,
-    root: VerifyingKey,
+    roots: Roots,
     chain: Option<Chain>,
 }
 
 impl Prover {
     /// Speaks for the root, or with a chain for the delegate at its end.
     #[must_use]
-    pub fn new(issuer: SigningKey, root: VerifyingKey, chain: Option<Chain>) -> Self {
+    pub fn new(issuer: SigningKey, roots: Roots, chain: Option<Chain>) -> Self {
         Self {
             issuer,
-            root,
+            roots,
             chain,
         }
+    }
+
+    /// The realm's roots as who asks knows them.
+    #[must_use]
+    pub fn roots(&self) -> &Roots {
+        &self.roots
     }
 
     /// The proof for one channel with one node.
     #[must_use]
     pub fn prove(&self, node: &KeyId, channel: &ChannelBinding) -> Vec<u8> {
-        let signed = transcript(&self.root, node, channel);
+        let signed = transcript(&self.roots, node, channel);
         let mut writer = Writer::new();
         let chain = self.chain.as_ref().map(Chain::encode);
         writer.bytes(&chain.unwrap_or_default());
@@ -92,7 +98,7 @@ impl Prover {
 /// [`ProofError`].
 pub fn verify_proof(
     proof: &[u8],
-    root: &VerifyingKey,
+    roots: &Roots,
     node: &KeyId,
     channel: &ChannelBinding,
 ) -> Result<Option<Chain>, ProofError> {
@@ -102,18 +108,18 @@ pub fn verify_proof(
     reader.finish()?;
     let chain = match chain {
         [] => None,
-        bytes => Some(Chain::decode(bytes, root)?),
+        bytes => Some(Chain::decode(bytes, roots)?),
     };
-    let issuer = chain.as_ref().map_or(*root, |chain| chain.last().key);
+    let issuer = chain.as_ref().map_or(*roots.current(), |chain| chain.last().key);
     issuer
-        .verify(DOMAIN, &transcript(root, node, channel), &signature)
+        .verify(DOMAIN, &transcript(roots, node, channel), &signature)
         .map_err(|_| ProofError::BadSignature)?;
     Ok(chain)
 }
 
-fn transcript(root: &VerifyingKey, node: &KeyId, channel: &ChannelBinding) -> Vec<u8> {
+fn transcript(roots: &Roots, node: &KeyId, channel: &ChannelBinding) -> Vec<u8> {
     let mut writer = Writer::new();
-    writer.fixed(RealmId::of(root).as_bytes());
+    writer.fixed(roots.realm().as_bytes());
     writer.fixed(node.as_bytes());
     writer.fixed(channel.as_bytes());
     writer.finish()
@@ -124,6 +130,8 @@ fn transcript(root: &VerifyingKey, node: &KeyId, channel: &ChannelBinding) -> Ve
 pub struct Fetched {
     /// Verified records, by several nodes maybe one several times.
     pub records: Vec<SignedRecord>,
+    /// The realm's roots, when a node showed more of them than whoever asks knows.
+    pub more_roots: Option<Roots>,
     /// Of each address that could not be asked, why.
     pub failures: Vec<(String, String)>,
     /// Why a node refuses to speak with who asks.
@@ -140,9 +148,16 @@ pub async fn fetch(
     addresses: Vec<String>,
 ) -> Result<Fetched, RandomError> {
     let key = SigningKey::generate()?;
-    let realm = RealmId::of(&prover.root);
-    let pin = Arc::new(RealmPin::new(realm, &Presentation::Anonymous));
-    let connector = match Connector::new(&key, pin, Limits::default()) {
+    let pin = RealmPin::new(prover.roots.realm(), &Presentation::Anonymous);
+    if let Err(error) = pin.know_roots(&prover.roots) {
+        let failed = |address| (address, error.to_string());
+        return Ok(Fetched {
+            failures: addresses.into_iter().map(failed).collect(),
+            ..Fetched::default()
+        });
+    }
+    let pin = Arc::new(pin);
+    let connector = match Connector::new(&key, Arc::clone(&pin) as _, Limits::default()) {
         Ok(connector) => Arc::new(connector),
         Err(error) => {
             let failed = |address| (address, error.to_string());
@@ -162,6 +177,8 @@ pub async fn fetch(
         revocations: held.revocations_digest().to_vec().into(),
         revoked_nodes: held.revoked_nodes_digest().to_vec().into(),
         proof: Bytes::new(),
+        roots: held.root_number(),
+        settled_root: held.settled_root(),
     };
     let tasks: Vec<_> = addresses
         .into_iter()
@@ -186,6 +203,8 @@ pub async fn fetch(
             Err(Unanswered::Failed(why)) => fetched.failures.push((address, escaped(&why))),
         }
     }
+    let number = prover.roots.number();
+    fetched.more_roots = pin.roots().filter(|roots| roots.number() > number);
     Ok(fetched)
 }
 
@@ -206,6 +225,9 @@ async fn fetch_from(
         .await
         .map_err(|error| Unanswered::Failed(error.cause()))?;
     let peer = connection.peer();
+    // What this node or another showed in its handshake may be more than was known here.
+    let node = peer.claims::<TrustedNode>();
+    let known = node.map_or_else(|| prover.roots.clone(), |node| node.roots.clone());
     request.proof = prover.prove(&peer.key_id(), peer.binding()).into();
     let directory = DirectoryClient::new(connection);
     let mut records = Vec::new();
@@ -220,7 +242,7 @@ async fn fetch_from(
                 })?;
         for bytes in &reply.records {
             // A node is not believed: what it says is somebody's whom the realm trusts.
-            let record = SignedRecord::decode(bytes, &prover.root);
+            let record = SignedRecord::decode(bytes, &known);
             let bad = |error| Unanswered::Failed(format!("a record of it: {error}"));
             records.push(record.map_err(bad)?);
         }

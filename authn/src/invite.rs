@@ -3,16 +3,16 @@
 //! ```text
 //! offset length
 //!      0      4  "SMIN"
-//!      4      1  version, 3
-//!      5     32  the realm's root public key
-//!     37    4+n  the call, a statement by the root
-//!   41+n      4  which member of the call this invite is for
-//!   45+n     32  seed of that member's one-time key: the secret
-//!   77+n    129  the realm's login secrets (see `opaque/secrets.rs`)
-//!  206+n     32  the realm's public audit key, X25519 (see `audit/first_key.rs`)
-//!  238+n     64  the root's signature over the realm's id, the login secrets and the
+//!      4      1  version, 4
+//!      5    4+m  the realm's roots (see `roots.rs`)
+//!    9+m    4+n  the call, a statement by the root
+//! 13+m+n      4  which member of the call this invite is for
+//!      …     32  seed of that member's one-time key: the secret
+//!      …    129  the realm's login secrets (see `opaque/secrets.rs`)
+//!      …     32  the realm's public audit key, X25519 (see `audit/first_key.rs`)
+//!      …     64  the root's signature over the realm's id, the login secrets and the
 //!                audit key
-//!  302+n      4  number of signed records, and then each with its length
+//!      …      4  number of signed records, and then each with its length
 //! ```
 //!
 //! It is a secret until it is used. After that its key is worthless, but the login
@@ -23,12 +23,13 @@ use std::sync::Arc;
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
 use sealmoot_crypto::sealed_box::{Kem, PublicKey};
 use sealmoot_crypto::secret::{SecretArray, SecretBytes};
-use sealmoot_crypto::signature::{Signature, SigningKey, VerifyingKey};
+use sealmoot_crypto::signature::{Signature, SigningKey};
 
 use crate::audit::first_key::AUDIT_KEY_LENGTH;
 use crate::opaque::{LOGIN_SECRETS_LENGTH, LoginSecrets};
 use crate::parallel;
 use crate::realm_id::RealmId;
+use crate::roots::{ROOTS_LENGTH_MAX, Roots, RootsError};
 use crate::records::{SIGNED_RECORD_LENGTH_MAX, SignedRecord};
 use crate::roster::verify_call;
 use crate::statement::{
@@ -38,8 +39,8 @@ use crate::users::{RecordError, USERS_MAX};
 
 const MAGIC: &[u8; 4] = b"SMIN";
 // Version 1 had no login secrets, version 2 no audit key and no
-// roles among the records.
-const VERSION: u8 = 3;
+// roles among the records, version 3 the root key alone.
+const VERSION: u8 = 4;
 /// Domain of the signature over the login secrets and the audit key.
 const LOGIN_DOMAIN: &str = "login-secrets";
 /// Most signed records in an invite: the users of a whole realm, and its roles.
@@ -48,7 +49,7 @@ pub const RECORDS_MAX: usize = USERS_MAX + 1;
 pub const RECORDS_LENGTH_MAX: usize = 512 * 1024 * 1024;
 /// Longest invite file in bytes.
 pub const INVITE_LENGTH_MAX: usize =
-    RECORDS_LENGTH_MAX + 4 * RECORDS_MAX + STATEMENT_LENGTH_MAX + 512;
+    RECORDS_LENGTH_MAX + 4 * RECORDS_MAX + STATEMENT_LENGTH_MAX + ROOTS_LENGTH_MAX + 512;
 
 /// Why an invite was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,12 @@ pub enum InviteError {
     /// The bytes are no invite.
     #[error("not an invite: {0}")]
     Malformed(#[from] EncodingError),
+    /// The realm's roots in it are not to be believed.
+    #[error("the invite's roots are forged: {0}")]
+    Roots(#[from] RootsError),
+    /// A former root issued the call.
+    #[error("a former root of the realm issued the invite")]
+    OldCall,
     /// The call in it is not to be believed.
     #[error("the invite's call is forged: {0}")]
     Call(#[from] StatementError),
@@ -73,9 +80,9 @@ pub enum InviteError {
     Expired,
 }
 
-/// An invite whose content was verified against the root key that it carries.
+/// An invite whose content was verified against the roots that it carries.
 pub struct Invite {
-    root: VerifyingKey,
+    roots: Roots,
     call: Verified<Call>,
     index: usize,
     key: SigningKey,
@@ -91,6 +98,7 @@ impl Invite {
     /// When `index` is not a member of the call, which is a fault of the caller.
     #[must_use]
     pub fn encode(
+        roots: &Roots,
         root_key: &SigningKey,
         call: &Verified<Call>,
         index: usize,
@@ -102,16 +110,16 @@ impl Invite {
         assert!(index < call.body().members.len());
         let records: Vec<Vec<u8>> = records.iter().map(SignedRecord::encode).collect();
         let length: usize = records.iter().map(|record| record.len() + 4).sum();
-        let root = root_key.verifying_key();
+        let roots_record = roots.encode();
         let login = login.encode();
         let audit = audit.to_bytes();
-        let signed = signed_login(&root, login.expose(), &audit);
+        let signed = signed_login(&roots.realm(), login.expose(), &audit);
         let signature = root_key.sign(LOGIN_DOMAIN, signed.expose());
         // Room for all of it at once: a buffer that grows leaves copies behind.
-        let mut writer = Writer::with_capacity(512 + call.bytes().len() + length);
+        let mut writer = Writer::with_capacity(512 + roots_record.len() + call.bytes().len() + length);
         writer.fixed(MAGIC);
         writer.u8(VERSION);
-        writer.fixed(&root.to_bytes());
+        writer.bytes(&roots_record);
         writer.bytes(call.bytes());
         writer.count(index);
         writer.fixed(seed.expose());
@@ -142,24 +150,28 @@ impl Invite {
             }
             .into());
         }
-        let root = crate::statement::read_key(&mut reader)?;
-        let call = verify_call(reader.bytes(STATEMENT_LENGTH_MAX)?, &root)?;
+        let record = reader.bytes(ROOTS_LENGTH_MAX)?;
+        let roots = Roots::decode_unpinned(record)?;
+        let call = verify_call(reader.bytes(STATEMENT_LENGTH_MAX)?, &roots)?;
+        if !roots.is_call_valid(&call) {
+            return Err(InviteError::OldCall);
+        }
         let index = reader.count(NODES_MAX)?;
         let key = SigningKey::from_seed(&SecretArray::from_bytes(reader.array()?));
-        let (login, audit) = read_login(&mut reader, &root)?;
+        let (login, audit) = read_login(&mut reader, &roots)?;
         let count = reader.count(RECORDS_MAX)?;
         let mut encoded = Vec::new();
         for _ in 0..count {
             encoded.push(reader.bytes(SIGNED_RECORD_LENGTH_MAX)?);
         }
         reader.finish()?;
-        let records = parallel::try_map(&encoded, |record| SignedRecord::decode(record, &root))?;
+        let records = parallel::try_map(&encoded, |record| SignedRecord::decode(record, &roots))?;
         let called = call.body().members.get(index);
         if called.is_none_or(|member| member.invite_key != key.verifying_key()) {
             return Err(InviteError::WrongKey);
         }
         Ok(Self {
-            root,
+            roots,
             call,
             index,
             key,
@@ -172,13 +184,13 @@ impl Invite {
     /// The realm that invites.
     #[must_use]
     pub fn realm(&self) -> RealmId {
-        RealmId::of(&self.root)
+        self.roots.realm()
     }
 
-    /// The realm's root key.
+    /// The realm's roots.
     #[must_use]
-    pub fn root(&self) -> &VerifyingKey {
-        &self.root
+    pub fn roots(&self) -> &Roots {
+        &self.roots
     }
 
     /// The call that the invite is part of.
@@ -234,14 +246,15 @@ impl Invite {
 /// theirs, nor read or forge its audit log.
 fn read_login(
     reader: &mut Reader<'_>,
-    root: &VerifyingKey,
+    roots: &Roots,
 ) -> Result<(LoginSecrets, PublicKey), InviteError> {
     let encoded = reader.fixed(LOGIN_SECRETS_LENGTH)?;
     let audit = reader.fixed(AUDIT_KEY_LENGTH)?;
     let signature = Signature::from_bytes(reader.array()?);
-    root.verify(
+    let signed_by = roots.current();
+    signed_by.verify(
         LOGIN_DOMAIN,
-        signed_login(root, encoded, audit).expose(),
+        signed_login(&roots.realm(), encoded, audit).expose(),
         &signature,
     )
     .map_err(|_| InviteError::LoginSecrets)?;
@@ -250,9 +263,9 @@ fn read_login(
     Ok((LoginSecrets::decode(encoded)?, audit))
 }
 
-fn signed_login(root: &VerifyingKey, login: &[u8], audit: &[u8]) -> SecretBytes {
+fn signed_login(realm: &RealmId, login: &[u8], audit: &[u8]) -> SecretBytes {
     let mut writer = Writer::with_capacity(32 + LOGIN_SECRETS_LENGTH + AUDIT_KEY_LENGTH);
-    writer.fixed(RealmId::of(root).as_bytes());
+    writer.fixed(realm.as_bytes());
     writer.fixed(login);
     writer.fixed(audit);
     SecretBytes::new(writer.finish())

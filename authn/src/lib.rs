@@ -1,7 +1,7 @@
 //! Who may do what in Sealmoot, and how they prove it.
 //!
-//! Identity is a key; authority is a signed statement. A *realm* is one root key.
-//! The root signs users, roles and calls for nodes; a node's identity rests on a
+//! Identity is a key; authority is a signed statement. A *realm* has one root
+//! key at a time. The root signs users, roles and calls for nodes; a node's identity rests on a
 //! roster that all nodes countersigned; a session needs the user's own key and a
 //! node's receipt. A client pins one string, the realm's id, and can check all of
 //! it without asking anybody.
@@ -24,6 +24,7 @@
 //! | Module | Holds |
 //! |---|---|
 //! | [`name`], [`realm_id`] | names, and the one string to pin |
+//! | [`roots`] | which keys speak for a realm, and how one hands it to the next |
 //! | [`statement`] | signed statements, kind by kind |
 //! | [`roster`], [`invite`] | how nodes come in, and who they are |
 //! | [`delegation`] | administrators beside the root, and within which bounds |
@@ -70,6 +71,7 @@ pub mod publish;
 pub mod realm;
 pub mod realm_id;
 pub mod records;
+pub mod roots;
 pub mod roster;
 pub mod second_factor;
 pub mod session;

@@ -1,5 +1,6 @@
-//! The client's side of trust: one pinned realm id, and nothing else. What the realm's
-//! root said of nodes that are believed no more is learnt from any node, and kept.
+//! The client's side of trust: one pinned realm id, and nothing else. Which roots the
+//! realm has by now, and what they said of nodes that are believed no more, is learnt from
+//! any node, and kept.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,8 +11,8 @@ use sealmoot_rpc::{Authorizer, Candidate, Code, Refusal};
 use crate::presentation::Presentation;
 use crate::realm_id::RealmId;
 use crate::records::RevokedNodesRecord;
+use crate::roots::{Inception, Roots, RootsError};
 use crate::roster::{Member, Roster, RosterError, verify_call};
-use sealmoot_crypto::signature::VerifyingKey;
 
 /// What a client knows of the node that it talks to.
 #[derive(Clone)]
@@ -20,6 +21,8 @@ pub struct TrustedNode {
     pub member: Member,
     /// The roster that makes it one.
     pub roster: Arc<Roster>,
+    /// The realm's roots, as far as they are known here by now.
+    pub roots: Roots,
     /// The nodes that are believed no more, as far as they are known here by now.
     pub revoked_nodes: Option<RevokedNodesRecord>,
 }
@@ -28,14 +31,25 @@ pub struct TrustedNode {
 pub struct RealmPin {
     realm: RealmId,
     presentation: Bytes,
-    /// The newest that any node has shown: one that was revoked does not show it.
-    revoked_nodes: Mutex<Option<RevokedNodesRecord>>,
+    known: Mutex<Known>,
+}
+
+/// The newest that any node has shown.
+#[derive(Default)]
+struct Known {
+    roots: Option<Roots>,
+    /// A node that was revoked does not show it.
+    revoked_nodes: Option<RevokedNodesRecord>,
 }
 
 /// Details of a refusal because of another realm.
 pub const WRONG_REALM: &[u8] = b"wrong_realm";
 /// Details of a refusal because the root revoked the node's key.
 pub const NODE_REVOKED: &[u8] = b"node_revoked";
+/// Details of a refusal because the realm was handed over in two ways.
+pub const ROOT_FORK: &[u8] = b"root_fork";
+/// Details of a refusal because a former root called the cluster together.
+pub const OLD_CALL: &[u8] = b"old_call";
 
 impl RealmPin {
     /// Trusts the nodes of `realm` and shows them `presentation`.
@@ -44,78 +58,141 @@ impl RealmPin {
         Self {
             realm,
             presentation: presentation.encode().into(),
-            revoked_nodes: Mutex::default(),
+            known: Mutex::default(),
         }
     }
 
     /// From now on knows of nodes that are believed no more.
     pub fn know(&self, revoked_nodes: RevokedNodesRecord) {
-        self.take(revoked_nodes);
+        self.lock().take(revoked_nodes);
+    }
+
+    /// From now on knows these roots, and believes no node that goes another way.
+    ///
+    /// # Errors
+    /// [`RootsError`] for roots of another realm, or of a fork of it.
+    pub fn know_roots(&self, roots: &Roots) -> Result<(), RootsError> {
+        if roots.realm() != self.realm {
+            return Err(RootsError::WrongRealm {
+                pinned: self.realm,
+                found: roots.realm(),
+            });
+        }
+        let mut known = self.lock();
+        match &mut known.roots {
+            Some(held) => held.take(&roots.encode()).map(drop),
+            None => {
+                known.roots = Some(roots.clone());
+                Ok(())
+            }
+        }
+    }
+
+    /// The realm's roots, as far as they are known; none before the first node.
+    #[must_use]
+    pub fn roots(&self) -> Option<Roots> {
+        self.lock().roots.clone()
     }
 
     /// The nodes that are believed no more, as far as any node has shown it.
     #[must_use]
     pub fn revoked_nodes(&self) -> Option<RevokedNodesRecord> {
-        let known = self.revoked_nodes.lock();
-        known.unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().revoked_nodes.clone()
     }
 
-    /// Takes what a node shows, if the root signed it and it is newer than what is known;
-    /// says what is known now. What a revoked node shows is true as well.
+    /// Takes the roots that a node shows and says which are known now, and how many
+    /// handovers it showed: one that shows fewer is only behind.
+    fn learn_roots(&self, inception: Inception, shown: &[u8]) -> Result<(Roots, u64), Refusal> {
+        let mut known = self.lock();
+        let first = || Roots::first(inception);
+        let mut roots = known.roots.clone().unwrap_or_else(first);
+        let mut number = 0;
+        if !shown.is_empty() {
+            let taken = Roots::claimed(shown).and_then(|claimed| {
+                number = claimed;
+                roots.take(shown)
+            });
+            taken.map_err(|error| {
+                let message = format!("what it shows of the realm's roots: {error}");
+                let mut refusal = Refusal::new(Code::Unauthenticated, message);
+                if matches!(error, RootsError::Fork(_)) {
+                    refusal.details = Bytes::from_static(ROOT_FORK);
+                }
+                refusal
+            })?;
+        }
+        known.roots = Some(roots.clone());
+        Ok((roots, number))
+    }
+
+    /// Takes what a node shows, if a root signed it that the node shows too, and it is
+    /// newer than what is known; says what is known now. What a revoked node shows is true
+    /// as well.
     fn learn(
         &self,
         shown: &[u8],
-        root: &VerifyingKey,
+        roots: &Roots,
+        number: u64,
     ) -> Result<Option<RevokedNodesRecord>, Refusal> {
         if !shown.is_empty() {
-            let shown = RevokedNodesRecord::decode(shown, root).map_err(|error| {
+            let refused = |error: &dyn std::fmt::Display| {
                 let message = format!("what it shows of revoked nodes: {error}");
                 Refusal::new(Code::Unauthenticated, message)
-            })?;
-            self.take(shown);
+            };
+            let shown = RevokedNodesRecord::decode(shown, roots).map_err(|error| refused(&error))?;
+            if shown.root() > number {
+                return Err(refused(&"a root signed it that the node does not show"));
+            }
+            self.lock().take(shown);
         }
         Ok(self.revoked_nodes())
     }
 
-    fn take(&self, record: RevokedNodesRecord) {
-        let mut known = self
-            .revoked_nodes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let newer = |known: &RevokedNodesRecord| known.standing() < record.standing();
-        if known.as_ref().is_none_or(newer) {
-            *known = Some(record);
-        }
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn judge(&self, candidate: &Candidate<'_>) -> Result<TrustedNode, Refusal> {
         let unauthenticated = |what: String| Refusal::new(Code::Unauthenticated, what);
         let presentation = Presentation::decode(candidate.presented)
             .map_err(|error| unauthenticated(format!("the node shows no statements: {error}")))?;
-        let (roster, shown) = match presentation {
+        let (roster, shown, shown_roots) = match presentation {
             Presentation::Member {
                 roster,
                 revoked_nodes,
-            } => (roster, revoked_nodes),
-            Presentation::Candidate { root, call, .. } => {
-                return Err(not_formed(&self.realm, &root, &call));
+                roots,
+            } => (roster, revoked_nodes, roots),
+            Presentation::Candidate {
+                inception,
+                roots,
+                call,
+                ..
+            } => {
+                check_realm(&self.realm, &inception)?;
+                let (roots, _) = self.learn_roots(inception, &roots)?;
+                return Err(not_formed(&roots, &call));
             }
             Presentation::Anonymous | Presentation::Session { .. } => {
                 return Err(unauthenticated("it is no node".to_owned()));
             }
         };
-        let roster = Roster::decode(&roster, &self.realm).map_err(|error| {
+        let refuse = |error: RosterError| {
             let mut refusal = unauthenticated(error.to_string());
-            if matches!(error, RosterError::WrongRealm { .. }) {
-                refusal.details = Bytes::from_static(WRONG_REALM);
+            match error {
+                RosterError::WrongRealm { .. } => refusal.details = Bytes::from_static(WRONG_REALM),
+                RosterError::OldCall => refusal.details = Bytes::from_static(OLD_CALL),
+                _ => {}
             }
             refusal
-        })?;
+        };
+        let inception = Roster::claimed_inception(&roster, &self.realm).map_err(refuse)?;
+        let (roots, number) = self.learn_roots(inception, &shown_roots)?;
+        let roster = Roster::decode(&roster, &roots).map_err(refuse)?;
         let member = roster
             .member_with_key(candidate.key)
             .cloned()
             .ok_or_else(|| unauthenticated("its key is in no roster of the realm".to_owned()))?;
-        let revoked_nodes = self.learn(&shown, roster.root())?;
+        let revoked_nodes = self.learn(&shown, &roots, number)?;
         let revoked = |known: &RevokedNodesRecord| known.revokes(&member.key.key_id());
         if revoked_nodes.as_ref().is_some_and(revoked) {
             let mut refusal = unauthenticated(format!("{}: the node was revoked", member.name));
@@ -125,15 +202,23 @@ impl RealmPin {
         Ok(TrustedNode {
             member,
             roster: Arc::new(roster),
+            roots,
             revoked_nodes,
         })
     }
 }
 
-/// A node whose cluster forms. Whom it waits for stands in the call, which the root
-/// signed.
-fn not_formed(pinned: &RealmId, root: &VerifyingKey, call: &[u8]) -> Refusal {
-    let found = RealmId::of(root);
+impl Known {
+    fn take(&mut self, record: RevokedNodesRecord) {
+        let newer = |known: &RevokedNodesRecord| known.standing() < record.standing();
+        if self.revoked_nodes.as_ref().is_none_or(newer) {
+            self.revoked_nodes = Some(record);
+        }
+    }
+}
+
+fn check_realm(pinned: &RealmId, inception: &Inception) -> Result<(), Refusal> {
+    let found = inception.realm();
     if found != *pinned {
         let error = RosterError::WrongRealm {
             pinned: *pinned,
@@ -141,9 +226,14 @@ fn not_formed(pinned: &RealmId, root: &VerifyingKey, call: &[u8]) -> Refusal {
         };
         let mut refusal = Refusal::new(Code::Unauthenticated, error.to_string());
         refusal.details = Bytes::from_static(WRONG_REALM);
-        return refusal;
+        return Err(refusal);
     }
-    let message = match verify_call(call, root) {
+    Ok(())
+}
+
+/// A node whose cluster forms. Whom it waits for stands in the call, which a root signed.
+fn not_formed(roots: &Roots, call: &[u8]) -> Refusal {
+    let message = match verify_call(call, roots) {
         Ok(call) => {
             let members = call.body().members.iter();
             let names: Vec<&str> = members.map(|member| member.name.as_str()).collect();

@@ -1,20 +1,20 @@
 //! What one side of a channel shows the other about its key.
 
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
-use sealmoot_crypto::signature::VerifyingKey;
 
 use crate::name::NAME_LENGTH_MAX;
-use crate::statement::{REVOKED_NODES_MAX, STATEMENT_LENGTH_MAX, read_key};
+use crate::roots::{Inception, ROOTS_LENGTH_MAX};
+use crate::statement::{REVOKED_NODES_MAX, STATEMENT_LENGTH_MAX};
 
-// Version 1 did not tell which nodes were revoked.
-const VERSION: u8 = 2;
+// Version 1 did not tell which nodes were revoked, version 2 no roots.
+const VERSION: u8 = 3;
 /// Longest encoded roster in bytes.
-const ROSTER_LENGTH_MAX: usize = 48 * 1024;
+const ROSTER_LENGTH_MAX: usize = 32 * 1024;
 /// Longest record of revoked nodes in bytes; with the roster it fits a handshake.
 const REVOKED_NODES_LENGTH_MAX: usize = 15 * 1024;
 const _: () = assert!(
     256 + REVOKED_NODES_MAX * (32 + 4 + NAME_LENGTH_MAX + 8) <= REVOKED_NODES_LENGTH_MAX
-        && ROSTER_LENGTH_MAX + REVOKED_NODES_LENGTH_MAX + 64 <= 64 * 1024
+        && ROSTER_LENGTH_MAX + REVOKED_NODES_LENGTH_MAX + ROOTS_LENGTH_MAX + 64 <= 64 * 1024
 );
 
 /// The statements that accompany a key. They travel as bytes and are believed by
@@ -29,11 +29,15 @@ pub enum Presentation {
         roster: Vec<u8>,
         /// The record of the nodes that are believed no more; empty before the first.
         revoked_nodes: Vec<u8>,
+        /// The record of the realm's roots; empty before the first handover.
+        roots: Vec<u8>,
     },
     /// A node that answers a call.
     Candidate {
-        /// The realm's root key.
-        root: VerifyingKey,
+        /// What the realm began with.
+        inception: Inception,
+        /// The record of the realm's roots; empty before the first handover.
+        roots: Vec<u8>,
         /// The call.
         call: Vec<u8>,
         /// The node's own enrolment.
@@ -59,18 +63,22 @@ impl Presentation {
             Self::Member {
                 roster,
                 revoked_nodes,
+                roots,
             } => {
                 writer.u8(1);
                 writer.bytes(roster);
                 writer.bytes(revoked_nodes);
+                writer.bytes(roots);
             }
             Self::Candidate {
-                root,
+                inception,
+                roots,
                 call,
                 enrolment,
             } => {
                 writer.u8(2);
-                writer.fixed(&root.to_bytes());
+                inception.write(&mut writer);
+                writer.bytes(roots);
                 writer.bytes(call);
                 writer.bytes(enrolment);
             }
@@ -101,9 +109,11 @@ impl Presentation {
             1 => Self::Member {
                 roster: reader.bytes(ROSTER_LENGTH_MAX)?.to_vec(),
                 revoked_nodes: reader.bytes(REVOKED_NODES_LENGTH_MAX)?.to_vec(),
+                roots: reader.bytes(ROOTS_LENGTH_MAX)?.to_vec(),
             },
             2 => Self::Candidate {
-                root: read_key(&mut reader)?,
+                inception: Inception::read(&mut reader)?,
+                roots: reader.bytes(ROOTS_LENGTH_MAX)?.to_vec(),
                 call: reader.bytes(STATEMENT_LENGTH_MAX)?.to_vec(),
                 enrolment: reader.bytes(STATEMENT_LENGTH_MAX)?.to_vec(),
             },

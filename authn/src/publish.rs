@@ -14,7 +14,7 @@ use crate::name::Name;
 use crate::pin::RealmPin;
 use crate::presentation::Presentation;
 use crate::proto::{DirectoryClient, PublishRequest};
-use crate::realm_id::RealmId;
+use crate::roots::Roots;
 
 /// Most bytes of records in one request: anybody may send one, and a node holds as much
 /// for each of those whom it does not know. The largest record fits.
@@ -58,14 +58,22 @@ pub struct Told {
 /// # Errors
 /// When the random source fails.
 pub async fn publish(
-    realm: RealmId,
+    roots: &Roots,
     deliveries: Vec<(String, Vec<Vec<Bytes>>)>,
     patience: Duration,
 ) -> Result<Told, RandomError> {
     // Records are believed for their signatures, not for who brings them: a
     // key made up on the spot will do.
     let key = SigningKey::generate()?;
-    let pin = Arc::new(RealmPin::new(realm, &Presentation::Anonymous));
+    let pin = RealmPin::new(roots.realm(), &Presentation::Anonymous);
+    if let Err(error) = pin.know_roots(roots) {
+        let untold = |(address, _)| (address, error.to_string());
+        return Ok(Told {
+            failures: deliveries.into_iter().map(untold).collect(),
+            ..Told::default()
+        });
+    }
+    let pin = Arc::new(pin);
     let connector = match Connector::new(&key, pin, Limits::default()) {
         Ok(connector) => Arc::new(connector),
         Err(error) => {

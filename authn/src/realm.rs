@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! NAME/                0700
-//!   realm              "SMRL", version u8, name, root public key, and the
-//!                      root's signature over all of it
+//!   realm              "SMRL", version u8, name, inception (see `roots.rs`), and the
+//!                      first root's signature over all of it
+//!   roots              the record of the realm's roots, once it was handed over
 //!   root.sealed        a passphrase box, and its SHA-256: damage is to be told from
 //!                      a wrong passphrase. In the box: the root key's seed (32),
 //!                      and the storage key (32) of what else is sealed here
+//!   heir.sealed        the key that comes after the root, unless it was moved to another
+//!                      place (see `realm/heir.rs`)
 //!   login.sealed       the login secrets (see `opaque/secrets.rs`) under a key that
 //!                      is derived from the storage key: nonce 24, ciphertext, tag 16
 //!   audit.log          what was done here (see `audit/local.rs`)
@@ -36,6 +39,7 @@ mod backup;
 mod delegate;
 mod delegations;
 mod former;
+mod heir;
 mod import;
 mod keys;
 mod learn;
@@ -70,6 +74,7 @@ use crate::opaque::{LOGIN_SECRETS_LENGTH, LoginSecrets, OpaqueError, Stretching,
 use crate::policy::{NamedRoles, NamedRolesError, Role};
 use crate::realm_id::RealmId;
 use crate::records::{RecordName, RolesRecord, SignedRecord};
+use crate::roots::{Inception, ROOTS_LENGTH_MAX, Roots};
 use crate::roster::verify_call;
 use crate::statement::{
     Call, CallMember, Credential, NODES_MAX, ROLES_MAX, STATEMENT_LENGTH_MAX, StatementError,
@@ -87,6 +92,7 @@ pub use delegate::{
     Request,
 };
 pub use delegations::{Fate, Granted, Revoked, Terms};
+pub use heir::{HEIR_FILE, HEIR_FILE_MAX, HeirError};
 pub use import::{ExistingUsers, Imported};
 pub use keys::{KeyError, NewKey};
 pub use nodes::CalledNode;
@@ -96,12 +102,13 @@ pub use taken_over::ReplacedRole;
 pub use untold::Untold;
 
 const MAGIC: &[u8; 4] = b"SMRL";
-// Version 1 had no login secrets.
-const VERSION: u8 = 2;
+// Version 1 had no login secrets, version 2 no heir.
+const VERSION: u8 = 3;
 const REALM_FILE_MAX: usize = 256;
 const ROOT_FILE_MAX: usize = 1024;
 /// Longest text of one user's roles together, well within a statement.
 const ROLES_BYTES_MAX: usize = 16 * 1024;
+const ROOTS_FILE: &str = "roots";
 /// Domain of the signature in the realm file.
 const REALM_DOMAIN: &str = "realm";
 /// The use that the passphrase box is for.
@@ -221,7 +228,7 @@ pub enum RealmError {
 pub struct Realm {
     directory: PathBuf,
     name: Name,
-    root: VerifyingKey,
+    roots: Roots,
     /// At a delegate's: the delegations down to the key that signs here.
     chain: Option<Chain>,
 }
@@ -246,8 +253,13 @@ impl Realm {
     /// [`FileError::Exists`] for a name that is taken; other [`RealmError`]s.
     pub fn create(realms: &Path, name: &Name, passphrase: &[u8]) -> Result<Self, RealmError> {
         let root_key = SigningKey::generate()?;
-        let root = root_key.verifying_key();
-        let id = RealmId::of(&root);
+        let heir = SigningKey::generate()?;
+        let sealed_heir = heir::seal(&heir, passphrase)?;
+        let inception = Inception {
+            root: root_key.verifying_key(),
+            heir: heir.verifying_key().key_id(),
+        };
+        let id = inception.realm();
         let storage_key = SecretArray::<32>::random()?;
         let login = login_cipher(&storage_key, &id)
             .seal(id.as_bytes(), LoginSecrets::generate()?.encode().expose())?;
@@ -255,7 +267,7 @@ impl Realm {
             root_key,
             storage_key,
         };
-        let sealed = keys.seal(passphrase)?;
+        let sealed = keys.seal(&id, passphrase)?;
         // The one time that is not a parameter: a realm is made in one place only.
         let created = Event::done(
             crate::cli::now_ms(),
@@ -271,18 +283,18 @@ impl Realm {
         writer.fixed(MAGIC);
         writer.u8(VERSION);
         writer.text(name.as_str());
-        writer.fixed(&root.to_bytes());
+        inception.write(&mut writer);
         let mut content = writer.finish();
         let signature = keys.root_key.sign(REALM_DOMAIN, &content);
         content.extend_from_slice(&signature.to_bytes());
 
         let directory = make_directory(realms, name.as_str(), |making| {
-            fill(making, &sealed, &login, &audit, &content)
+            fill(making, &sealed, &sealed_heir, &login, &audit, &content)
         })?;
         Ok(Self {
             directory,
             name: name.clone(),
-            root,
+            roots: Roots::first(inception),
             chain: None,
         })
     }
@@ -294,12 +306,14 @@ impl Realm {
     pub fn open(directory: &Path) -> Result<Self, RealmError> {
         let path = directory.join("realm");
         let bytes = files::read_secret(&path, REALM_FILE_MAX)?;
-        let (name, root) = parse_realm(bytes.expose()).map_err(|error| damaged(&path, &error))?;
+        let (name, inception) =
+            parse_realm(bytes.expose()).map_err(|error| damaged(&path, &error))?;
+        let roots = read_roots(directory, &inception)?;
         Ok(Self {
             directory: directory.to_owned(),
             name,
-            chain: delegate::read_chain(directory, &root)?,
-            root,
+            chain: delegate::read_chain(directory, &roots)?,
+            roots,
         })
     }
 
@@ -329,13 +343,19 @@ impl Realm {
     /// The realm's id.
     #[must_use]
     pub fn id(&self) -> RealmId {
-        RealmId::of(&self.root)
+        self.roots.realm()
     }
 
-    /// The root's public key.
+    /// The keys that spoke for the realm, and the one that does.
+    #[must_use]
+    pub fn roots(&self) -> &Roots {
+        &self.roots
+    }
+
+    /// The public key of the current root.
     #[must_use]
     pub fn root(&self) -> &VerifyingKey {
-        &self.root
+        self.roots.current()
     }
 
     /// Where the realm is kept.
@@ -398,7 +418,7 @@ impl Realm {
         }
         let path = self.directory.join("root.sealed");
         let content = files::read_secret(&path, ROOT_FILE_MAX)?;
-        RealmKeys::open(content.expose(), passphrase, &self.root).map_err(|error| match error {
+        RealmKeys::open(content.expose(), passphrase, &self.roots).map_err(|error| match error {
             KeysError::WrongPassphrase => RealmError::WrongPassphrase,
             KeysError::Damaged(what) => damaged(&path, &what),
         })
@@ -443,6 +463,9 @@ impl Realm {
         if let Some(revoked) = self.revoked_nodes()? {
             users.apply_signed(revoked.into());
         }
+        // Last: from here on nothing of a former root's is taken.
+        let known = users.learn_roots(&self.roots);
+        known.map_err(|error| damaged(&self.directory.join(ROOTS_FILE), &error))?;
         Ok(users)
     }
 
@@ -559,7 +582,7 @@ impl Realm {
     fn read_user(&self, name: &str) -> Result<UserRecord, RealmError> {
         let path = self.users_directory().join(name);
         let bytes = files::read_secret(&path, RECORD_LENGTH_MAX)?;
-        let record = UserRecord::decode(bytes.expose(), &self.root)
+        let record = UserRecord::decode(bytes.expose(), &self.roots)
             .map_err(|error: RecordError| damaged(&path, &error))?;
         check_owner(&path, record.user(), name)?;
         Ok(record)
@@ -568,7 +591,7 @@ impl Realm {
     fn read_user_statement(&self, name: &str) -> Result<User, RealmError> {
         let path = self.users_directory().join(name);
         let bytes = files::read_secret(&path, RECORD_LENGTH_MAX)?;
-        let user = UserRecord::decode_user(bytes.expose(), &self.root)
+        let user = UserRecord::decode_user(bytes.expose(), &self.roots)
             .map_err(|error: RecordError| damaged(&path, &error))?;
         check_owner(&path, user.body(), name)?;
         Ok(user.into_body())
@@ -584,7 +607,7 @@ impl Realm {
         for name in files::names(&directory)? {
             let path = directory.join(name);
             let bytes = files::read_secret(&path, STATEMENT_LENGTH_MAX)?;
-            let call = verify_call(bytes.expose(), &self.root)
+            let call = verify_call(bytes.expose(), &self.roots)
                 .map_err(|error: StatementError| damaged(&path, &error))?;
             calls.push(call);
         }
@@ -607,9 +630,8 @@ enum KeysError {
 
 impl RealmKeys {
     /// The content of the file `root.sealed`.
-    fn seal(&self, passphrase: &[u8]) -> Result<Vec<u8>, RealmError> {
-        let id = RealmId::of(&self.root_key.verifying_key());
-        self.seal_for(ROOT_CONTEXT, &id, passphrase)
+    fn seal(&self, id: &RealmId, passphrase: &[u8]) -> Result<Vec<u8>, RealmError> {
+        self.seal_for(ROOT_CONTEXT, id, passphrase)
     }
 
     /// The same of a key that is not the root's.
@@ -633,9 +655,10 @@ impl RealmKeys {
         Ok(sealed)
     }
 
-    /// Opens the content of the file `root.sealed` of the realm of `root`.
-    fn open(content: &[u8], passphrase: &[u8], root: &VerifyingKey) -> Result<Self, KeysError> {
-        Self::open_for(ROOT_CONTEXT, &RealmId::of(root), root, content, passphrase)
+    /// Opens the content of the file `root.sealed` of the realm of `roots`.
+    fn open(content: &[u8], passphrase: &[u8], roots: &Roots) -> Result<Self, KeysError> {
+        let (id, root) = (roots.realm(), roots.current());
+        Self::open_for(ROOT_CONTEXT, &id, root, content, passphrase)
     }
 
     /// The same of another key, which has to be `expected`.
@@ -892,7 +915,7 @@ impl OpenRealm {
             .enumerate()
             .map(|(index, seed)| {
                 let audit = self.audit.key.public_key();
-                Invite::encode(&self.issuer, &call, index, seed, login, &audit, &records)
+                Invite::encode(&self.realm.roots, &self.issuer, &call, index, seed, login, &audit, &records)
             })
             .collect())
     }
@@ -1068,6 +1091,11 @@ impl OpenRealm {
         Ok(local::append(self.realm.directory(), &self.audit, &event)?)
     }
 
+    /// The number of the root that signs here.
+    fn root_number(&self) -> u64 {
+        self.realm.roots.number()
+    }
+
     fn issue<B: crate::statement::Body>(&self, body: B, now_ms: u64) -> Verified<B> {
         Verified::issue(&self.realm.id(), &self.issuer, now_ms, body)
     }
@@ -1140,6 +1168,7 @@ fn check_owner(path: &Path, user: &User, name: &str) -> Result<(), RealmError> {
 fn fill(
     directory: &Path,
     root: &[u8],
+    heir: &[u8],
     login: &[u8],
     audit: &[u8],
     realm: &[u8],
@@ -1148,6 +1177,7 @@ fn fill(
     files::create_directory(&directory.join("users"))?;
     files::create_directory(&directory.join("calls"))?;
     files::write(&directory.join("root.sealed"), root, Existing::Refuse)?;
+    files::write(&directory.join(HEIR_FILE), heir, Existing::Refuse)?;
     files::write(&directory.join("login.sealed"), login, Existing::Refuse)?;
     files::write(&directory.join(local::LOCAL_FILE), audit, Existing::Refuse)?;
     // Last, because a directory is a realm when it has this file.
@@ -1176,7 +1206,17 @@ fn call_file(id: &[u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(*id))
 }
 
-fn parse_realm(bytes: &[u8]) -> Result<(Name, VerifyingKey), EncodingError> {
+/// The roots as the directory holds them.
+fn read_roots(directory: &Path, inception: &Inception) -> Result<Roots, RealmError> {
+    let path = directory.join(ROOTS_FILE);
+    let bytes = match files::read_secret(&path, ROOTS_LENGTH_MAX) {
+        Err(FileError::Missing(_)) => return Ok(Roots::first(*inception)),
+        read => read?,
+    };
+    Roots::decode(bytes.expose(), &inception.realm()).map_err(|error| damaged(&path, &error))
+}
+
+fn parse_realm(bytes: &[u8]) -> Result<(Name, Inception), EncodingError> {
     let mut reader = Reader::new(bytes);
     if reader.fixed(4)? != MAGIC {
         return Err(EncodingError::Invalid("it does not begin with SMRL"));
@@ -1189,12 +1229,13 @@ fn parse_realm(bytes: &[u8]) -> Result<(Name, VerifyingKey), EncodingError> {
         });
     }
     let name = crate::statement::read_name(&mut reader)?;
-    let root = crate::statement::read_key(&mut reader)?;
+    let inception = Inception::read(&mut reader)?;
     let signature = Signature::from_bytes(reader.array()?);
     reader.finish()?;
+    let root = &inception.root;
     root.verify(REALM_DOMAIN, &bytes[..bytes.len() - 64], &signature)
         .map_err(|_| EncodingError::Invalid("the root's signature does not verify"))?;
-    Ok((name, root))
+    Ok((name, inception))
 }
 
 /// A few names, and how many more.

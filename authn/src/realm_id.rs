@@ -7,6 +7,8 @@ use bech32::primitives::decode::CheckedHrpstring;
 use bech32::{Bech32m, Hrp};
 use sealmoot_crypto::signature::{KeyId, VerifyingKey};
 
+use crate::roots::Inception;
+
 const PREFIX: Hrp = Hrp::parse_unchecked("moot");
 
 /// A text that is no realm id.
@@ -14,19 +16,19 @@ const PREFIX: Hrp = Hrp::parse_unchecked("moot");
 #[error("not a realm id (moot1…, 63 characters): a character is wrong or missing")]
 pub struct BadRealmId;
 
-/// A realm's id: the `KeyId` of its root key, written in bech32m (BIP 350) with
-/// the prefix `moot`.
+/// A realm's id, written in bech32m (BIP 350) with the prefix `moot`. It commits to the
+/// realm's first root key and to the heir of that one ([`crate::roots`]).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RealmId(KeyId);
 
 impl RealmId {
-    /// The id of the realm whose root key is `root`.
+    /// The id of the realm whose root is `root` and that has no heir.
     #[must_use]
-    pub fn of(root: &VerifyingKey) -> Self {
-        Self(root.key_id())
+    pub fn without_heir(root: &VerifyingKey) -> Self {
+        Inception::without_heir(*root).realm()
     }
 
-    /// The root key's identity.
+    /// The same 32 bytes as an identity, where one is asked for.
     #[must_use]
     pub fn key_id(&self) -> KeyId {
         self.0

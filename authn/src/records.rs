@@ -8,6 +8,7 @@
 //!    there is one
 //! 4  the sessions that ended before their time: u8 4, statement *revoked sessions*
 //! 5  the realm's revoked delegations: u8 5, revocations statement
+//! 6  the realm's roots ([`crate::roots`]): none of these records
 //! 7  the end of a session by its own word ([`crate::ended`]): none of these records
 //! 8  the nodes that are believed no more: u8 8, statement *revoked nodes*
 //! 9  a user record by a delegate: u8 9, chain ([`crate::delegation`]), and the rest as
@@ -20,12 +21,11 @@ mod revoked_sessions;
 mod standing;
 
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
-use sealmoot_crypto::signature::VerifyingKey;
 
 use crate::name::Name;
 use crate::policy::NamedRoles;
-use crate::realm_id::RealmId;
-use crate::statement::{Claim, Roles, STATEMENT_LENGTH_MAX, Verified};
+use crate::roots::Roots;
+use crate::statement::{Body, Claim, Roles, STATEMENT_LENGTH_MAX, StatementError, Verified};
 use crate::users::{self, RecordError, UserRecord};
 
 pub use revocations::RevocationsRecord;
@@ -109,12 +109,24 @@ impl SignedRecord {
         }
     }
 
+    /// The number of the root behind it.
+    #[must_use]
+    pub fn root(&self) -> u64 {
+        match self {
+            Self::User(record) => record.root(),
+            Self::Roles(record) => record.root(),
+            Self::RevokedSessions(record) => record.root(),
+            Self::RevokedNodes(record) => record.root(),
+            Self::Revocations(record) => record.root(),
+        }
+    }
+
     /// Where it stands among those of its name.
     #[must_use]
     pub fn standing(&self) -> Standing {
         match self {
             Self::User(record) => record.standing(),
-            Self::Roles(record) => Standing::of_root(record.version(), &record.encode()),
+            Self::Roles(record) => record.standing(),
             Self::RevokedSessions(record) => record.standing(),
             Self::RevokedNodes(record) => record.standing(),
             Self::Revocations(record) => record.standing(),
@@ -126,45 +138,39 @@ impl SignedRecord {
     ///
     /// # Errors
     /// [`RecordError`] when the bytes are no record.
-    pub fn claimed(bytes: &[u8]) -> Result<(RecordName, Standing), RecordError> {
-        match Reader::new(bytes).u8()? {
+    pub fn claimed(bytes: &[u8], roots: &Roots) -> Result<(RecordName, Standing), RecordError> {
+        let kind = Reader::new(bytes).u8()?;
+        let named = |name| move |standing| (name, standing);
+        match kind {
             USER_TAG | DELEGATED_USER_TAG => {
-                let (name, standing) = UserRecord::claimed(bytes)?;
+                let (name, standing) = UserRecord::claimed(bytes, roots)?;
                 Ok((RecordName::User(name), standing))
             }
-            ROLES_TAG => {
-                let version = RolesRecord::claimed(bytes)?;
-                Ok((RecordName::Roles, Standing::of_root(version, bytes)))
-            }
+            ROLES_TAG => RolesRecord::claimed(bytes, roots).map(named(RecordName::Roles)),
             REVOCATIONS_TAG => {
-                let version = RevocationsRecord::claimed(bytes)?;
-                Ok((RecordName::Revocations, Standing::of_root(version, bytes)))
+                RevocationsRecord::claimed(bytes, roots).map(named(RecordName::Revocations))
             }
             revoked_sessions::TAG => {
-                let version = RevokedSessionsRecord::claimed(bytes)?;
-                let standing = Standing::of_root(version, bytes);
-                Ok((RecordName::RevokedSessions, standing))
+                RevokedSessionsRecord::claimed(bytes, roots).map(named(RecordName::RevokedSessions))
             }
             revoked_nodes::TAG => {
-                let version = RevokedNodesRecord::claimed(bytes)?;
-                let standing = Standing::of_root(version, bytes);
-                Ok((RecordName::RevokedNodes, standing))
+                RevokedNodesRecord::claimed(bytes, roots).map(named(RecordName::RevokedNodes))
             }
             value => Err(unknown(value)),
         }
     }
 
-    /// Reads a record and believes it if `root` issued it, or of a user a delegate.
+    /// Reads a record and believes it if a root issued it, or of a user a delegate.
     ///
     /// # Errors
     /// [`RecordError`], also for a kind that is not known.
-    pub fn decode(bytes: &[u8], root: &VerifyingKey) -> Result<Self, RecordError> {
+    pub fn decode(bytes: &[u8], roots: &Roots) -> Result<Self, RecordError> {
         match Reader::new(bytes).u8()? {
-            REVOCATIONS_TAG => RevocationsRecord::decode(bytes, root).map(Self::from),
-            USER_TAG | DELEGATED_USER_TAG => UserRecord::decode(bytes, root).map(Self::from),
-            ROLES_TAG => RolesRecord::decode(bytes, root).map(Self::from),
-            revoked_sessions::TAG => RevokedSessionsRecord::decode(bytes, root).map(Self::from),
-            revoked_nodes::TAG => RevokedNodesRecord::decode(bytes, root).map(Self::from),
+            REVOCATIONS_TAG => RevocationsRecord::decode(bytes, roots).map(Self::from),
+            USER_TAG | DELEGATED_USER_TAG => UserRecord::decode(bytes, roots).map(Self::from),
+            ROLES_TAG => RolesRecord::decode(bytes, roots).map(Self::from),
+            revoked_sessions::TAG => RevokedSessionsRecord::decode(bytes, roots).map(Self::from),
+            revoked_nodes::TAG => RevokedNodesRecord::decode(bytes, roots).map(Self::from),
             value => Err(unknown(value)),
         }
     }
@@ -202,31 +208,54 @@ impl From<RevokedSessionsRecord> for SignedRecord {
 
 /// The realm's named roles as the root signed them.
 #[derive(Clone)]
-pub struct RolesRecord(Verified<Roles>);
+pub struct RolesRecord {
+    statement: Verified<Roles>,
+    /// The number of the root that issued it.
+    root: u64,
+}
 
 impl RolesRecord {
-    /// A record of a statement.
+    /// A record of a statement by the realm's first root.
     #[must_use]
     pub fn new(statement: Verified<Roles>) -> Self {
-        Self(statement)
+        Self { statement, root: 0 }
+    }
+
+    /// The same by the root with this number.
+    #[must_use]
+    pub fn under_root(mut self, root: u64) -> Self {
+        self.root = root;
+        self
+    }
+
+    /// The number of the root that issued it.
+    #[must_use]
+    pub fn root(&self) -> u64 {
+        self.root
+    }
+
+    /// Where it stands among the realm's.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        Standing::of_root(self.root, self.version(), &self.encode())
     }
 
     /// Rises with every change of any role.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.0.body().version
+        self.statement.body().version
     }
 
     /// What the names stand for.
     #[must_use]
     pub fn roles(&self) -> &NamedRoles {
-        &self.0.body().roles
+        &self.statement.body().roles
     }
 
     /// The roles as signed.
     #[must_use]
     pub fn statement(&self) -> &Verified<Roles> {
-        &self.0
+        &self.statement
     }
 
     /// The record's bytes.
@@ -234,28 +263,40 @@ impl RolesRecord {
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::with_capacity(self.encoded_length());
         writer.u8(ROLES_TAG);
-        writer.bytes(self.0.bytes());
+        writer.bytes(self.statement.bytes());
         writer.finish()
     }
 
     /// How many bytes [`RolesRecord::encode`] yields.
     #[must_use]
     pub fn encoded_length(&self) -> usize {
-        1 + 4 + self.0.bytes().len()
+        1 + 4 + self.statement.bytes().len()
     }
 
-    /// Reads a record and believes it if `root` issued the statement.
+    /// Reads a record and believes it if one of the roots issued the statement.
     ///
     /// # Errors
     /// [`RecordError`].
-    pub fn decode(bytes: &[u8], root: &VerifyingKey) -> Result<Self, RecordError> {
+    pub fn decode(bytes: &[u8], roots: &Roots) -> Result<Self, RecordError> {
         let claim = Claim::<Roles>::decode(statement(bytes)?)?;
-        Ok(Self(claim.verify(&RealmId::of(root), root)?))
+        let (statement, root) = roots.verify(claim)?;
+        Ok(Self { statement, root })
     }
 
-    fn claimed(bytes: &[u8]) -> Result<u64, RecordError> {
-        Ok(Claim::<Roles>::decode(statement(bytes)?)?.claimed().version)
+    fn claimed(bytes: &[u8], roots: &Roots) -> Result<Standing, RecordError> {
+        let claim = Claim::<Roles>::decode(statement(bytes)?)?;
+        let root = claimed_root(&claim, roots)?;
+        Ok(Standing::of_root(root, claim.claimed().version, bytes))
     }
+}
+
+/// Which root claims to have issued it, unbelieved.
+///
+/// # Errors
+/// When it is none that is known.
+fn claimed_root<B: Body>(claim: &Claim<B>, roots: &Roots) -> Result<u64, RecordError> {
+    let number = roots.number_of(claim.issuer());
+    number.ok_or_else(|| StatementError::WrongIssuer.into())
 }
 
 /// The statement of a roles record, as it stands there.

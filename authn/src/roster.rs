@@ -12,13 +12,15 @@ use sealmoot_crypto::signature::{Signature, SigningKey, VerifyingKey};
 
 use crate::name::Name;
 use crate::realm_id::RealmId;
+use crate::roots::{Inception, Roots};
 use crate::statement::{
-    Call, Claim, Enrolment, NODES_MAX, STATEMENT_LENGTH_MAX, StatementError, Verified, read_key,
+    Call, Claim, Enrolment, NODES_MAX, STATEMENT_LENGTH_MAX, StatementError, Verified,
 };
 
 /// Domain of a node's signature over a draft.
 const DOMAIN: &str = "statement/roster";
-const VERSION: u8 = 1;
+// Version 1 carried the root key alone.
+const VERSION: u8 = 2;
 /// The epoch of the first roster of a realm.
 const FIRST_EPOCH: u64 = 1;
 
@@ -28,7 +30,7 @@ pub enum RosterError {
     /// The bytes are no roster.
     #[error("not a roster: {0}")]
     Malformed(#[from] EncodingError),
-    /// The root key is not the one that the pinned realm id names.
+    /// What it says the realm began with is not what the pinned realm id commits to.
     #[error("it belongs to realm {found}, not to {pinned}")]
     WrongRealm {
         /// The realm that was expected.
@@ -43,6 +45,9 @@ pub enum RosterError {
     /// list misses a name or has one twice.
     #[error("the enrolments do not answer the call")]
     NotTheCall,
+    /// A former root issued the call, and the realm was handed over without it.
+    #[error("a former root issued its call, which the realm's handover does not name")]
+    OldCall,
     /// A node did not countersign the list.
     #[error("a node's countersignature is missing or wrong")]
     NotCountersigned,
@@ -62,7 +67,7 @@ pub struct Member {
 /// A list of nodes that answers a whole call and waits for countersignatures.
 #[derive(Clone)]
 pub struct Draft {
-    root: VerifyingKey,
+    inception: Inception,
     call: Verified<Call>,
     enrolments: Vec<Verified<Enrolment>>,
     members: Vec<Member>,
@@ -75,7 +80,7 @@ impl Draft {
     /// # Errors
     /// [`RosterError::NotTheCall`].
     pub fn assemble(
-        root: VerifyingKey,
+        inception: Inception,
         call: Verified<Call>,
         enrolments: Vec<Verified<Enrolment>>,
     ) -> Result<Self, RosterError> {
@@ -104,7 +109,7 @@ impl Draft {
             return Err(RosterError::NotTheCall);
         }
         Ok(Self {
-            root,
+            inception,
             call,
             enrolments: ordered,
             members,
@@ -179,7 +184,7 @@ impl Roster {
     /// The realm it belongs to.
     #[must_use]
     pub fn realm(&self) -> RealmId {
-        RealmId::of(&self.draft.root)
+        self.draft.inception.realm()
     }
 
     /// The realm's name.
@@ -188,10 +193,10 @@ impl Roster {
         &self.draft.call.body().realm_name
     }
 
-    /// The realm's root key.
+    /// What the realm began with.
     #[must_use]
-    pub fn root(&self) -> &VerifyingKey {
-        &self.draft.root
+    pub fn inception(&self) -> &Inception {
+        &self.draft.inception
     }
 
     /// The roster's epoch.
@@ -229,7 +234,7 @@ impl Roster {
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new();
         writer.u8(VERSION);
-        writer.fixed(&self.draft.root.to_bytes());
+        self.draft.inception.write(&mut writer);
         writer.bytes(self.draft.call.bytes());
         writer.count(self.draft.enrolments.len());
         for (enrolment, signature) in self.draft.enrolments.iter().zip(&self.countersignatures) {
@@ -239,49 +244,78 @@ impl Roster {
         writer.finish()
     }
 
-    /// Reads a roster and believes it if it belongs to `pinned` and everything in
-    /// it verifies.
+    /// What the realm began with as the roster says, if it is `pinned`: the id commits to
+    /// it.
     ///
     /// # Errors
     /// [`RosterError`].
-    pub fn decode(bytes: &[u8], pinned: &RealmId) -> Result<Self, RosterError> {
+    pub fn claimed_inception(bytes: &[u8], pinned: &RealmId) -> Result<Inception, RosterError> {
+        begin(&mut Reader::new(bytes), pinned)
+    }
+
+    /// Reads a roster and believes it if it belongs to the realm of `roots`, everything
+    /// in it verifies, and its call is valid by now.
+    ///
+    /// # Errors
+    /// [`RosterError`].
+    pub fn decode(bytes: &[u8], roots: &Roots) -> Result<Self, RosterError> {
+        let roster = Self::decode_formed(bytes, roots)?;
+        if !roots.is_call_valid(roster.call()) {
+            return Err(RosterError::OldCall);
+        }
+        Ok(roster)
+    }
+
+    /// The same for a node of the cluster itself, also when the call is not valid any
+    /// more: a node goes on with the cluster that it formed.
+    ///
+    /// # Errors
+    /// [`RosterError`].
+    pub fn decode_formed(bytes: &[u8], roots: &Roots) -> Result<Self, RosterError> {
         let mut reader = Reader::new(bytes);
-        let version = reader.u8()?;
-        if version != VERSION {
-            return Err(EncodingError::Unknown {
-                what: "roster version",
-                value: u64::from(version),
-            }
-            .into());
-        }
-        let root = read_key(&mut reader)?;
-        let found = RealmId::of(&root);
-        if found != *pinned {
-            return Err(RosterError::WrongRealm {
-                pinned: *pinned,
-                found,
-            });
-        }
-        let call = verify_call(reader.bytes(STATEMENT_LENGTH_MAX)?, &root)?;
+        let realm = roots.realm();
+        let inception = begin(&mut reader, &realm)?;
+        let call = verify_call(reader.bytes(STATEMENT_LENGTH_MAX)?, roots)?;
         let count = reader.count(NODES_MAX)?;
         let mut enrolments = Vec::with_capacity(count);
         let mut countersignatures = Vec::with_capacity(count);
         for _ in 0..count {
             let bytes = reader.bytes(STATEMENT_LENGTH_MAX)?;
-            enrolments.push(verify_enrolment(bytes, &found, &call)?);
+            enrolments.push(verify_enrolment(bytes, &realm, &call)?);
             countersignatures.push(Signature::from_bytes(reader.array()?));
         }
         reader.finish()?;
-        Draft::assemble(root, call, enrolments)?.complete(countersignatures)
+        Draft::assemble(inception, call, enrolments)?.complete(countersignatures)
     }
 }
 
-/// Believes a call if `root` issued it.
+fn begin(reader: &mut Reader<'_>, pinned: &RealmId) -> Result<Inception, RosterError> {
+    let version = reader.u8()?;
+    if version != VERSION {
+        return Err(EncodingError::Unknown {
+            what: "roster version",
+            value: u64::from(version),
+        }
+        .into());
+    }
+    let inception = Inception::read(reader)?;
+    let found = inception.realm();
+    if found != *pinned {
+        return Err(RosterError::WrongRealm {
+            pinned: *pinned,
+            found,
+        });
+    }
+    Ok(inception)
+}
+
+/// Believes a call if one of the roots issued it. Whether it is valid by now is for the
+/// caller to ask ([`Roots::is_call_valid`]).
 ///
 /// # Errors
 /// [`StatementError`].
-pub fn verify_call(bytes: &[u8], root: &VerifyingKey) -> Result<Verified<Call>, StatementError> {
-    Claim::<Call>::decode(bytes)?.verify(&RealmId::of(root), root)
+pub fn verify_call(bytes: &[u8], roots: &Roots) -> Result<Verified<Call>, StatementError> {
+    Ok(roots.verify(Claim::<Call>::decode(bytes)?)?.0)
 }
 
 /// Believes an enrolment if it answers `call` and the invited name's one-time key

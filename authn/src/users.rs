@@ -4,13 +4,12 @@ mod directory;
 
 use sealmoot_crypto::digest::sha256;
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
-use sealmoot_crypto::signature::VerifyingKey;
 
 use crate::delegation::{self, CHAIN_BYTES_MAX, Chain, DelegationError};
 use crate::name::Name;
 use crate::policy::Role;
-use crate::realm_id::RealmId;
 use crate::records::Standing;
+use crate::roots::Roots;
 use crate::statement::{Claim, Credential, STATEMENT_LENGTH_MAX, StatementError, User, Verified};
 
 pub use directory::{
@@ -54,11 +53,13 @@ pub struct UserRecord {
     credential: Option<Verified<Credential>>,
     /// The delegations behind the issuer; none where that is the root.
     chain: Option<Chain>,
+    /// The number of the root behind it.
+    root: u64,
 }
 
 impl UserRecord {
     /// Puts a user and the credential of the user's password together, if there is
-    /// one.
+    /// one; both by the realm's first root.
     ///
     /// # Errors
     /// [`RecordError::Mismatch`], [`RecordError::NoCredential`].
@@ -81,6 +82,7 @@ impl UserRecord {
             user,
             credential,
             chain: None,
+            root: 0,
         })
     }
 
@@ -95,8 +97,22 @@ impl UserRecord {
     ) -> Result<Self, RecordError> {
         chain.check_user(user.body())?;
         let mut record = Self::new(user, credential)?;
+        record.root = chain.root();
         record.chain = Some(chain);
         Ok(record)
+    }
+
+    /// The same by the root with this number.
+    #[must_use]
+    pub fn under_root(mut self, root: u64) -> Self {
+        self.root = root;
+        self
+    }
+
+    /// The number of the root behind it.
+    #[must_use]
+    pub fn root(&self) -> u64 {
+        self.root
     }
 
     /// The delegations behind whoever issued it; none where that is the root.
@@ -131,6 +147,7 @@ impl UserRecord {
     pub(super) fn standing_with(&self, digest: [u8; 32]) -> Standing {
         let chain = self.chain.as_ref();
         Standing::new(
+            self.root,
             chain.map(Chain::path).unwrap_or_default(),
             chain.map(Chain::versions).unwrap_or_default(),
             self.user().version,
@@ -198,22 +215,28 @@ impl UserRecord {
         1 + chain + 4 + self.user.bytes().len() + 1 + credential
     }
 
-    /// Reads a record and believes it if `root`, or one delegate whose chain begins with
-    /// `root`, issued both statements.
+    /// Reads a record and believes it if a root, or one delegate whose chain begins with
+    /// a root, issued both statements.
     ///
     /// # Errors
     /// [`RecordError`].
-    pub fn decode(bytes: &[u8], root: &VerifyingKey) -> Result<Self, RecordError> {
-        let realm = RealmId::of(root);
+    pub fn decode(bytes: &[u8], roots: &Roots) -> Result<Self, RecordError> {
         let parts = Parts::read(bytes)?;
-        let (user, chain) = parts.verify_user(root)?;
-        let issuer = chain.as_ref().map_or(*root, |chain| chain.last().key);
+        let (user, chain, root) = parts.verify_user(roots)?;
+        let issuer = match &chain {
+            Some(chain) => chain.last().key,
+            None => *roots.key(root).ok_or(StatementError::WrongIssuer)?,
+        };
         let credential = match parts.credential {
-            Some(bytes) => Some(Claim::<Credential>::decode(bytes)?.verify(&realm, &issuer)?),
+            Some(bytes) => {
+                let claim = Claim::<Credential>::decode(bytes)?;
+                Some(claim.verify(&roots.realm(), &issuer)?)
+            }
             None => None,
         };
         let mut record = Self::new(user, credential)?;
         record.chain = chain;
+        record.root = root;
         Ok(record)
     }
 
@@ -222,8 +245,8 @@ impl UserRecord {
     ///
     /// # Errors
     /// [`RecordError`].
-    pub fn decode_user(bytes: &[u8], root: &VerifyingKey) -> Result<Verified<User>, RecordError> {
-        Ok(Parts::read(bytes)?.verify_user(root)?.0)
+    pub fn decode_user(bytes: &[u8], roots: &Roots) -> Result<Verified<User>, RecordError> {
+        Ok(Parts::read(bytes)?.verify_user(roots)?.0)
     }
 
     /// Whose record this claims to be, and how it stands among those, unbelieved: what a
@@ -231,15 +254,19 @@ impl UserRecord {
     ///
     /// # Errors
     /// [`RecordError`] when the bytes are no record.
-    pub fn claimed(bytes: &[u8]) -> Result<(Name, Standing), RecordError> {
+    pub fn claimed(bytes: &[u8], roots: &Roots) -> Result<(Name, Standing), RecordError> {
         let parts = Parts::read(bytes)?;
         let claim = Claim::<User>::decode(parts.user)?;
-        let (path, versions) = match parts.chain {
-            Some(chain) => delegation::claimed(chain)?,
-            None => Default::default(),
+        let (root, path, versions) = match parts.chain {
+            Some(chain) => delegation::claimed(chain, roots)?,
+            None => {
+                let root = roots.number_of(claim.issuer());
+                let root = root.ok_or(StatementError::WrongIssuer)?;
+                (root, Default::default(), Vec::new())
+            }
         };
         let version = claim.claimed().version;
-        let standing = Standing::new(path, versions, version, sha256(bytes));
+        let standing = Standing::new(root, path, versions, version, sha256(bytes));
         Ok((claim.claimed().name.clone(), standing))
     }
 }
@@ -248,7 +275,7 @@ impl UserRecord {
 ///
 /// # Errors
 /// [`RecordError`].
-pub fn verify_user(proof: &[u8], root: &VerifyingKey) -> Result<Verified<User>, RecordError> {
+pub fn verify_user(proof: &[u8], roots: &Roots) -> Result<Verified<User>, RecordError> {
     let (chain, user) = if proof.first() == Some(&DELEGATED_TAG) {
         let mut reader = Reader::new(&proof[1..]);
         let chain = reader.bytes(CHAIN_BYTES_MAX)?;
@@ -263,7 +290,7 @@ pub fn verify_user(proof: &[u8], root: &VerifyingKey) -> Result<Verified<User>, 
         user,
         credential: None,
     };
-    Ok(parts.verify_user(root)?.0)
+    Ok(parts.verify_user(roots)?.0)
 }
 
 /// What stands in a record, unbelieved.
@@ -302,17 +329,18 @@ impl<'a> Parts<'a> {
 
     fn verify_user(
         &self,
-        root: &VerifyingKey,
-    ) -> Result<(Verified<User>, Option<Chain>), RecordError> {
-        let realm = RealmId::of(root);
+        roots: &Roots,
+    ) -> Result<(Verified<User>, Option<Chain>, u64), RecordError> {
         let claim = Claim::<User>::decode(self.user)?;
         let Some(chain) = self.chain else {
-            return Ok((claim.verify(&realm, root)?, None));
+            let (user, root) = roots.verify(claim)?;
+            return Ok((user, None, root));
         };
-        let chain = Chain::decode(chain, root)?;
-        let user = claim.verify(&realm, &chain.last().key)?;
+        let chain = Chain::decode(chain, roots)?;
+        let user = claim.verify(&roots.realm(), &chain.last().key)?;
         chain.check_user(user.body())?;
-        Ok((user, Some(chain)))
+        let root = chain.root();
+        Ok((user, Some(chain), root))
     }
 }
 

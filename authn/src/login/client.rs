@@ -20,10 +20,10 @@ use crate::proto::{
     LogInAgain, LogInCode, LogInOutcome, LogInProof, LogInReply, LogInRequest, LogInStart,
     LoginClient,
 };
-use crate::realm_id::RealmId;
 use crate::session;
 use crate::statement::{Claim, Receipt, Session, Verified};
 use crate::user_key;
+use crate::roots::Roots;
 use crate::users::verify_user;
 
 /// Why a login failed.
@@ -99,7 +99,7 @@ impl From<&VerifyingKey> for WantedSession {
 /// [`LoginError`].
 pub async fn log_in(
     connection: &Connection,
-    root: &VerifyingKey,
+    roots: &Roots,
     user: &Name,
     password: &SecretBytes,
     session: impl Into<WantedSession>,
@@ -107,7 +107,7 @@ pub async fn log_in(
     timeout: Duration,
 ) -> Result<SessionProof, LoginError> {
     let who = Claimant {
-        root,
+        roots,
         user,
         session: session.into(),
     };
@@ -117,8 +117,8 @@ pub async fn log_in(
 /// Who wants to log in, and with which key.
 #[derive(Debug, Clone, Copy)]
 pub struct Claimant<'a> {
-    /// The realm's root.
-    pub root: &'a VerifyingKey,
+    /// The realm's roots.
+    pub roots: &'a Roots,
     /// The user.
     pub user: &'a Name,
     /// The session, of the client key of the connection.
@@ -144,13 +144,13 @@ pub async fn log_in_with_codes(
     timeout: Duration,
 ) -> Result<SessionProof, LoginError> {
     let Claimant {
-        root,
+        roots,
         user,
         session,
     } = who;
     let mut deadline = Instant::now() + timeout;
     let context = LoginContext {
-        realm: RealmId::of(root),
+        realm: roots.realm(),
         node: connection.peer().key_id(),
         channel: *connection.peer().binding(),
         session: session.key.key_id(),
@@ -206,7 +206,7 @@ pub async fn log_in_with_codes(
     };
     requests.finish();
     let node = connection.peer().key();
-    make_session(&outcome, root, node, user, session, &export_key, now_ms)
+    make_session(&outcome, roots, node, user, session, &export_key, now_ms)
 }
 
 /// The steps through which the password is proved.
@@ -260,7 +260,7 @@ async fn prove_password(
 /// checked: what is signed here, other nodes believe.
 pub(super) fn make_session(
     outcome: &LogInOutcome,
-    root: &VerifyingKey,
+    roots: &Roots,
     node: &VerifyingKey,
     user: &Name,
     session: impl Into<WantedSession>,
@@ -271,8 +271,8 @@ pub(super) fn make_session(
         key: session_key,
         idle_ms,
     } = session.into();
-    let realm = RealmId::of(root);
-    let statement = verify_user(&outcome.user, root).map_err(|error| bad(&error))?;
+    let realm = roots.realm();
+    let statement = verify_user(&outcome.user, roots).map_err(|error| bad(&error))?;
     if statement.body().name != *user {
         return Err(bad(&"it is the statement of another user"));
     }

@@ -58,14 +58,21 @@ fn judge(
         let (code, execution) = (Code::PermissionDenied, Execution::NotStarted);
         Status::new(code, execution, error.to_string())
     };
-    let root = service
-        .root
+    let learnt = {
+        let users = service.users.read();
+        let users = users.unwrap_or_else(std::sync::PoisonError::into_inner);
+        users.roots().cloned()
+    };
+    let given = service.roots.clone();
+    let roots = learnt
+        .filter(|learnt| given.as_ref().is_some_and(|given| given.realm() == learnt.realm()))
+        .or(given)
         .ok_or_else(|| refused(&"this node registers no passwords"))?;
     if request.proof.len() > PROOF_LENGTH_MAX {
         return Err(refused(&"the proof is too long"));
     }
     let node = service.node_key.verifying_key().key_id();
-    let chain = verify_proof(&request.proof, &root, &node, peer.binding())
+    let chain = verify_proof(&request.proof, &roots, &node, peer.binding())
         .map_err(|error| refused(&error))?
         .ok_or_else(|| refused(&"the root registers passwords with its own secrets"))?;
     let user: Name = request.user.parse().map_err(|error| refused(&error))?;

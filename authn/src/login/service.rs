@@ -12,6 +12,7 @@ use super::decoys::Decoys;
 use super::{LOGIN_WITHIN, PROOF_WITHIN, SharedUsers, key, register, second_factor};
 use crate::audit::{Attempt, Auditor};
 use crate::name::Name;
+use crate::roots::Roots;
 use crate::opaque::{
     KE2_LENGTH, LoginContext, LoginSecrets, OpaqueError, PasswordFile, ServerLogin, Stretching,
 };
@@ -37,8 +38,8 @@ pub struct LoginService {
     decoys: Decoys,
     pub(super) now_ms: fn() -> u64,
     pub(super) auditor: Option<Auditor>,
-    /// The realm's root key, where delegates may have passwords registered.
-    pub(super) root: Option<VerifyingKey>,
+    /// The realm's roots, where delegates may have passwords registered.
+    pub(super) roots: Option<Roots>,
 }
 
 /// A login that waits for its proof.
@@ -101,14 +102,14 @@ impl LoginService {
             throttle,
             now_ms,
             auditor: None,
-            root: None,
+            roots: None,
         }
     }
 
-    /// The same, which registers passwords for delegates of this root too.
+    /// The same, which registers passwords for delegates of these roots too, and of those that its users' directory has learnt since.
     #[must_use]
-    pub fn registering_for_delegates_of(mut self, root: VerifyingKey) -> Self {
-        self.root = Some(root);
+    pub fn registering_for_delegates_of(mut self, roots: Roots) -> Self {
+        self.roots = Some(roots);
         self
     }
 

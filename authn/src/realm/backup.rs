@@ -49,7 +49,7 @@ use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
 use sealmoot_crypto::kdf::{Label, derive_key};
 use sealmoot_crypto::random::RandomError;
 use sealmoot_crypto::secret::{SecretArray, SecretBytes};
-use sealmoot_crypto::signature::{Signature, VerifyingKey};
+use sealmoot_crypto::signature::{Signature};
 use sealmoot_crypto::stream::{self, Options, StreamKey};
 
 use super::{
@@ -70,14 +70,15 @@ use crate::records::{
     RecordName, RevocationsRecord, RevokedNodesRecord, RevokedSessionsRecord, RolesRecord,
     SIGNED_RECORD_LENGTH_MAX,
 };
+use crate::roots::{ROOTS_LENGTH_MAX, Roots};
 use crate::roster::verify_call;
 use crate::statement::{Call, STATEMENT_LENGTH_MAX, Verified};
 use crate::users::{RECORD_LENGTH_MAX, USERS_MAX, UserRecord};
 
 const MAGIC: &[u8; 4] = b"SMRB";
 // Version 1 had no revoked sessions, version 2 knew no delegations, version 3 no
-// revoked nodes.
-const VERSION: u8 = 4;
+// revoked nodes, version 4 the root key alone.
+const VERSION: u8 = 5;
 /// Longest backup in bytes.
 pub const BACKUP_LENGTH_MAX: usize = 256 * 1024 * 1024;
 /// Most calls in a backup.
@@ -127,7 +128,7 @@ pub struct BackupSummary {
 /// A backup that its passphrase opened, and all of which was verified.
 pub struct Backup {
     name: Name,
-    root: VerifyingKey,
+    roots: Roots,
     keys: RealmKeys,
     realm: Vec<u8>,
     root_sealed: Vec<u8>,
@@ -161,7 +162,7 @@ impl Realm {
     ) -> Result<(SecretBytes, BackupSummary), RealmError> {
         let keys = self.open_keys(passphrase)?;
         let root_sealed = match new_passphrase {
-            Some(passphrase) => keys.seal(passphrase)?,
+            Some(passphrase) => keys.seal(&self.id(), passphrase)?,
             None => self.read_file("root.sealed", ROOT_FILE_MAX)?,
         };
         // Not while somebody changes it: all of one moment.
@@ -194,8 +195,9 @@ impl Realm {
             .map_err(|what| damaged(&self.directory.join("login.sealed"), &what))?;
         let realm = self.read_file("realm", REALM_FILE_MAX)?;
         let path = self.directory.join("realm");
-        let (_, root) = parse_realm(&realm).map_err(|error| damaged(&path, &error))?;
-        if root != self.root {
+        let (_, inception) = parse_realm(&realm).map_err(|error| damaged(&path, &error))?;
+        let current = super::read_roots(&self.directory, &inception)?;
+        if current.digest() != self.roots.digest() {
             return Err(damaged(&path, &"it is that of another realm by now"));
         }
         if content.users.len() > USERS_MAX
@@ -209,6 +211,7 @@ impl Realm {
         writer.u8(VERSION);
         writer.bytes(&realm);
         writer.bytes(&root_sealed);
+        writer.bytes(&self.roots.encode());
         let mut sealed = writer.finish();
         let key = stream_key(&keys.storage_key, &self.id());
         let stream = stream::seal(
@@ -234,7 +237,7 @@ impl Realm {
             Err(FileError::Missing(_)) => return Ok(0),
             read => read?,
         };
-        read_restored(bytes.expose(), &self.root).map_err(|error| damaged(&path, &error))
+        read_restored(bytes.expose(), &self.roots).map_err(|error| damaged(&path, &error))
     }
 
     fn read_file(&self, name: &str, maximum: usize) -> Result<Vec<u8>, RealmError> {
@@ -270,19 +273,22 @@ impl Backup {
         }
         let realm = reader.bytes(REALM_FILE_MAX)?;
         let root_sealed = reader.bytes(ROOT_FILE_MAX)?;
-        let front = 4 + 1 + 4 + realm.len() + 4 + root_sealed.len();
-        let (name, root) = parse_realm(realm).map_err(|error| BackupError::damaged(&error))?;
-        let keys = RealmKeys::open(root_sealed, passphrase, &root)?;
-        let id = RealmId::of(&root);
+        let record = reader.bytes(ROOTS_LENGTH_MAX)?;
+        let front = 4 + 1 + 4 + realm.len() + 4 + root_sealed.len() + 4 + record.len();
+        let (name, inception) = parse_realm(realm).map_err(|error| BackupError::damaged(&error))?;
+        let roots = Roots::decode(record, &inception.realm())
+            .map_err(|error| BackupError::damaged(&error))?;
+        let keys = RealmKeys::open(root_sealed, passphrase, &roots)?;
+        let id = roots.realm();
         let (front, sealed) = bytes.split_at(front);
         let content = stream::open(&stream_key(&keys.storage_key, &id), CONTEXT, front, sealed)
             .map_err(|error| BackupError::damaged(&error))?;
-        let content = Content::decode(content.expose(), &root)?;
+        let content = Content::decode(content.expose(), &roots)?;
         open_login(&keys.storage_key, &id, &content.login)
             .map_err(|what| BackupError::damaged(&what))?;
         Ok(Self {
             name,
-            root,
+            roots,
             keys,
             realm: realm.to_vec(),
             root_sealed: root_sealed.to_vec(),
@@ -293,7 +299,7 @@ impl Backup {
     /// What is in it.
     #[must_use]
     pub fn summary(&self) -> BackupSummary {
-        self.content.summary(&self.name, RealmId::of(&self.root))
+        self.content.summary(&self.name, self.roots.realm())
     }
 
     /// Makes the realm again in `realms/NAME`. Its next changes get versions from
@@ -308,7 +314,7 @@ impl Backup {
         restored.extend_from_slice(&floor.to_le_bytes());
         let signature = self.keys.root_key.sign(RESTORED_DOMAIN, &restored);
         restored.extend_from_slice(&signature.to_bytes());
-        let audit = AuditSecrets::of(&self.keys.storage_key, &RealmId::of(&self.root));
+        let audit = AuditSecrets::of(&self.keys.storage_key, &self.roots.realm());
         let untold = self.content.untold()?;
         let directory = make_directory(realms, self.name.as_str(), |making| {
             files::create_directory(making)?;
@@ -360,6 +366,9 @@ impl Backup {
                 path: making.join(LOCAL_FILE),
                 source: std::io::Error::other(error),
             })?;
+            if self.roots.number() > 0 {
+                files::fill(&making.join(super::ROOTS_FILE), &self.roots.encode())?;
+            }
             files::fill(&making.join("realm"), &self.realm)?;
             // One sync for all of them, before the directory gets its name.
             files::sync_filesystem(making)
@@ -367,7 +376,7 @@ impl Backup {
         Ok(Realm {
             directory,
             name: self.name.clone(),
-            root: self.root,
+            roots: self.roots.clone(),
             chain: None,
         })
     }
@@ -425,7 +434,7 @@ impl Content {
         writer.finish()
     }
 
-    fn decode(bytes: &[u8], root: &VerifyingKey) -> Result<Self, BackupError> {
+    fn decode(bytes: &[u8], roots: &Roots) -> Result<Self, BackupError> {
         let mut reader = Reader::new(bytes);
         let damaged = |error: &dyn std::fmt::Display| BackupError::damaged(error);
         let made_ms = reader.u64()?;
@@ -433,35 +442,35 @@ impl Content {
         let roles = match reader.flag()? {
             true => {
                 let record = reader.bytes(SIGNED_RECORD_LENGTH_MAX)?;
-                Some(RolesRecord::decode(record, root).map_err(|error| damaged(&error))?)
+                Some(RolesRecord::decode(record, roots).map_err(|error| damaged(&error))?)
             }
             false => None,
         };
         let revoked = match reader.flag()? {
             true => {
                 let record = reader.bytes(SIGNED_RECORD_LENGTH_MAX)?;
-                Some(RevokedSessionsRecord::decode(record, root).map_err(|error| damaged(&error))?)
+                Some(RevokedSessionsRecord::decode(record, roots).map_err(|error| damaged(&error))?)
             }
             false => None,
         };
         let revocations = match reader.flag()? {
             true => {
                 let record = reader.bytes(SIGNED_RECORD_LENGTH_MAX)?;
-                Some(RevocationsRecord::decode(record, root).map_err(|error| damaged(&error))?)
+                Some(RevocationsRecord::decode(record, roots).map_err(|error| damaged(&error))?)
             }
             false => None,
         };
         let revoked_nodes = match reader.flag()? {
             true => {
                 let record = reader.bytes(SIGNED_RECORD_LENGTH_MAX)?;
-                Some(RevokedNodesRecord::decode(record, root).map_err(|error| damaged(&error))?)
+                Some(RevokedNodesRecord::decode(record, roots).map_err(|error| damaged(&error))?)
             }
             false => None,
         };
         let mut delegations = Vec::new();
         for _ in 0..reader.count(DELEGATIONS_MAX)? {
             let chain = reader.bytes(CHAIN_BYTES_MAX)?;
-            delegations.push(Chain::decode(chain, root).map_err(|error| damaged(&error))?);
+            delegations.push(Chain::decode(chain, roots).map_err(|error| damaged(&error))?);
         }
         if !delegations.is_sorted_by(|left, right| left.path() < right.path()) {
             return Err(BackupError::damaged(&"its delegations are out of order"));
@@ -470,14 +479,14 @@ impl Content {
         for _ in 0..reader.count(USERS_MAX)? {
             encoded.push(reader.bytes(RECORD_LENGTH_MAX)?);
         }
-        let users = parallel::try_map(&encoded, |record| UserRecord::decode(record, root))
+        let users = parallel::try_map(&encoded, |record| UserRecord::decode(record, roots))
             .map_err(|error| damaged(&error))?;
         if !users.is_sorted_by(|left, right| left.user().name < right.user().name) {
             return Err(BackupError::damaged(&"its users are out of order"));
         }
         let mut calls: Vec<Verified<Call>> = Vec::new();
         for _ in 0..reader.count(CALLS_MAX)? {
-            let call = verify_call(reader.bytes(STATEMENT_LENGTH_MAX)?, root)
+            let call = verify_call(reader.bytes(STATEMENT_LENGTH_MAX)?, roots)
                 .map_err(|error| damaged(&error))?;
             let last = calls.last().map(|last| last.body().id);
             if last.is_some_and(|last| last >= call.body().id) {
@@ -566,7 +575,7 @@ fn stream_key(storage_key: &SecretArray<32>, realm: &RealmId) -> StreamKey {
     StreamKey::from_secret(&derive_key(storage_key, BACKUP_LABEL, realm.as_bytes()))
 }
 
-fn read_restored(bytes: &[u8], root: &VerifyingKey) -> Result<u64, EncodingError> {
+fn read_restored(bytes: &[u8], roots: &Roots) -> Result<u64, EncodingError> {
     let mut reader = Reader::new(bytes);
     let version = reader.u8()?;
     if version != 1 {
@@ -578,8 +587,14 @@ fn read_restored(bytes: &[u8], root: &VerifyingKey) -> Result<u64, EncodingError
     let floor = reader.u64()?;
     let signature = Signature::from_bytes(reader.array()?);
     reader.finish()?;
-    root.verify(RESTORED_DOMAIN, &bytes[..9], &signature)
-        .map_err(|_| EncodingError::Invalid("the root's signature does not verify"))?;
+    // Also a former root's: the floor holds on when the realm is handed over.
+    let signed = (0..=roots.number()).filter_map(|number| roots.key(number));
+    let mut signed = signed.map(|root| root.verify(RESTORED_DOMAIN, &bytes[..9], &signature));
+    if !signed.any(|verified| verified.is_ok()) {
+        return Err(EncodingError::Invalid(
+            "the root's signature does not verify",
+        ));
+    }
     Ok(floor)
 }
 

@@ -28,6 +28,7 @@ use crate::files::{self, Existing, FileError};
 use crate::name::Name;
 use crate::realm_id::RealmId;
 use crate::records::RecordName;
+use crate::roots::{ROOTS_LENGTH_MAX, Roots, RootsError};
 use crate::roster::verify_call;
 use crate::statement::{Call, STATEMENT_LENGTH_MAX, StatementError, Verified, check_address};
 
@@ -52,6 +53,9 @@ const KEY_FILE: &str = "delegate.sealed";
 /// Why a request or a delegation file was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DelegationFileError {
+    /// The realm's roots in it are not to be believed.
+    #[error("the realm's roots in the file are forged: {0}")]
+    Roots(#[from] RootsError),
     /// It is something else, or was cut or changed.
     #[error("not a file of the kind: {0}")]
     Malformed(#[from] EncodingError),
@@ -223,6 +227,7 @@ impl PendingRequest {
             files::write(&making.join(CHAIN_FILE), &chain, Existing::Refuse)?;
             files::write(&making.join(LOCAL_FILE), &audit, Existing::Refuse)?;
             write_calls(making, &file.calls)?;
+            write_roots(making, &file.roots)?;
             files::write(&making.join("realm"), &file.realm, Existing::Refuse)
         })?;
         // The realm stands: a pending one that stays is in nobody's way but a namesake's.
@@ -230,7 +235,7 @@ impl PendingRequest {
         let realm = Realm {
             directory,
             name: file.name.clone(),
-            root: file.root,
+            roots: file.roots.clone(),
             chain: Some(file.chain.clone()),
         };
         Ok(OpenRealm {
@@ -245,7 +250,7 @@ impl PendingRequest {
 /// What the root handed back, verified against the realm that is in it.
 pub struct AcceptedFile {
     name: Name,
-    root: VerifyingKey,
+    roots: Roots,
     realm: Vec<u8>,
     chain: Chain,
     calls: Vec<Verified<Call>>,
@@ -255,11 +260,12 @@ impl AcceptedFile {
     /// The bytes of a delegation file: of the realm's file, the chain, and calls that say
     /// where the nodes are.
     #[must_use]
-    pub fn encode(realm: &[u8], chain: &Chain, calls: &[Verified<Call>]) -> Vec<u8> {
+    pub fn encode(realm: &[u8], roots: &Roots, chain: &Chain, calls: &[Verified<Call>]) -> Vec<u8> {
         let mut writer = Writer::new();
         writer.fixed(DELEGATION_MAGIC);
         writer.u8(VERSION);
         writer.bytes(realm);
+        writer.bytes(&roots.encode());
         writer.bytes(&chain.encode());
         writer.count(calls.len());
         for call in calls {
@@ -277,18 +283,19 @@ impl AcceptedFile {
         let mut reader = Reader::new(bytes);
         begin(&mut reader, DELEGATION_MAGIC)?;
         let realm = reader.bytes(REALM_FILE_MAX)?;
-        let (name, root) = parse_realm(realm)?;
-        let chain = Chain::decode(reader.bytes(CHAIN_BYTES_MAX)?, &root)?;
+        let (name, inception) = parse_realm(realm)?;
+        let roots = Roots::decode(reader.bytes(ROOTS_LENGTH_MAX)?, &inception.realm())?;
+        let chain = Chain::decode(reader.bytes(CHAIN_BYTES_MAX)?, &roots)?;
         let count = reader.count(CALLS_MAX)?;
         let mut calls = Vec::with_capacity(count);
         for _ in 0..count {
             let call = reader.bytes(STATEMENT_LENGTH_MAX)?;
-            calls.push(verify_call(call, &root).map_err(DelegationFileError::Call)?);
+            calls.push(verify_call(call, &roots).map_err(DelegationFileError::Call)?);
         }
         reader.finish()?;
         Ok(Self {
             name,
-            root,
+            roots,
             realm: realm.to_vec(),
             chain,
             calls,
@@ -298,7 +305,7 @@ impl AcceptedFile {
     /// The realm's id.
     #[must_use]
     pub fn id(&self) -> RealmId {
-        RealmId::of(&self.root)
+        self.roots.realm()
     }
 
     /// The realm's name.
@@ -377,7 +384,7 @@ impl OpenRealm {
         now_ms: u64,
     ) -> Result<OpenRealm, RealmError> {
         let newer = match self.realm.chain() {
-            Some(held) => held.versions() < file.chain.versions(),
+            Some(held) => (held.root(), held.versions()) < (file.chain.root(), file.chain.versions()),
             None => false,
         };
         if !self.realm.is_renewed_by(file) || !newer {
@@ -394,11 +401,17 @@ impl OpenRealm {
         for record in &renewed {
             self.write_user(record)?;
         }
+        let mut roots = self.realm.roots.clone();
+        roots
+            .take(&file.roots.encode())
+            .map_err(|error| damaged(&self.realm.directory.join(super::ROOTS_FILE), &error))?;
         write_calls(&self.realm.directory, &file.calls)?;
+        write_roots(&self.realm.directory, &roots)?;
         // Last: until it is there, the same can be done again.
         let path = self.realm.directory.join(CHAIN_FILE);
         files::write(&path, &file.chain.encode(), Existing::Replace)?;
         drop(lock);
+        self.realm.roots = roots;
         self.realm.chain = Some(file.chain.clone());
         Ok(self)
     }
@@ -407,14 +420,14 @@ impl OpenRealm {
 /// The delegation that the realm in `directory` is for; none in the root's directory.
 pub(super) fn read_chain(
     directory: &Path,
-    root: &VerifyingKey,
+    roots: &Roots,
 ) -> Result<Option<Chain>, RealmError> {
     let path = directory.join(CHAIN_FILE);
     let bytes = match files::read_secret(&path, CHAIN_BYTES_MAX) {
         Err(FileError::Missing(_)) => return Ok(None),
         read => read?,
     };
-    Chain::decode(bytes.expose(), root)
+    Chain::decode(bytes.expose(), roots)
         .map(Some)
         .map_err(|error| damaged(&path, &error))
 }
@@ -438,7 +451,7 @@ pub(super) fn delegation_file(realm: &Realm, chain: &Chain) -> Result<Vec<u8>, R
     let content = files::read_secret(&realm.directory.join("realm"), REALM_FILE_MAX)?;
     let calls = realm.calls()?;
     let newest = &calls[..calls.len().min(CALLS_MAX)];
-    Ok(AcceptedFile::encode(content.expose(), chain, newest))
+    Ok(AcceptedFile::encode(content.expose(), &realm.roots, chain, newest))
 }
 
 fn open_keys(
@@ -454,6 +467,14 @@ fn open_keys(
             super::KeysError::Damaged(what) => damaged(&directory.join(KEY_FILE), &what),
         }
     })
+}
+
+fn write_roots(directory: &Path, roots: &Roots) -> Result<(), FileError> {
+    if roots.number() == 0 {
+        return Ok(());
+    }
+    let path = directory.join(super::ROOTS_FILE);
+    files::write(&path, &roots.encode(), Existing::Replace)
 }
 
 fn write_calls(directory: &Path, calls: &[Verified<Call>]) -> Result<(), FileError> {

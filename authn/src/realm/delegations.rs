@@ -75,7 +75,7 @@ impl Realm {
         for name in names {
             let path = directory.join(name);
             let bytes = files::read_secret(&path, CHAIN_BYTES_MAX)?;
-            let chain = Chain::decode(bytes.expose(), &self.root)
+            let chain = Chain::decode(bytes.expose(), &self.roots)
                 .map_err(|error| damaged(&path, &error))?;
             chains.push(chain);
         }
@@ -106,7 +106,7 @@ impl Realm {
             Err(FileError::Missing(_)) => return Ok(None),
             read => read?,
         };
-        RevocationsRecord::decode(bytes.expose(), &self.root)
+        RevocationsRecord::decode(bytes.expose(), &self.roots)
             .map(Some)
             .map_err(|error: RecordError| damaged(&path, &error))
     }
@@ -192,9 +192,8 @@ impl OpenRealm {
             expires_ms: terms.expires_ms,
         };
         let narrower = held.is_some_and(|held| is_narrower(&delegation, held));
-        let root = self.realm.root;
         let above = self.realm.chain();
-        let chain = Chain::issue(above, &self.issuer, &root, delegation, now_ms)?;
+        let chain = Chain::issue(above, &self.issuer, &self.realm.roots, delegation, now_ms)?;
         if narrower {
             // Only the root's revocations are believed; it narrows, or nobody does.
             self.check_root("narrowing a delegation")?;
@@ -344,6 +343,7 @@ impl OpenRealm {
     ) -> Result<UserRecord, RealmError> {
         let Some(chain) = self.realm.chain() else {
             return UserRecord::new(self.issue(user, now_ms), credential)
+                .map(|record| record.under_root(self.root_number()))
                 .map_err(|error| damaged(path, &error));
         };
         chain.check_now(now_ms)?;
@@ -376,7 +376,7 @@ impl OpenRealm {
         for record in self.realm.users_of(&chain.path())? {
             let newer = record
                 .chain()
-                .and_then(|held| held.renewed(chain, &self.realm.root));
+                .and_then(|held| held.renewed(chain, &self.realm.roots));
             let Some(newer) = newer else {
                 continue;
             };
@@ -435,7 +435,7 @@ impl OpenRealm {
         }
         let detail = format!("{path} below version {lowest_version}: {reason}");
         self.record(now_ms, What::DelegationRevoked, Subject::Nothing, detail)?;
-        let record = RevocationsRecord::new(self.issue(revocations, now_ms));
+        let record = RevocationsRecord::new(self.issue(revocations, now_ms)).under_root(self.root_number());
         let file = self.realm.revocations_path();
         Ok(files::write(&file, &record.encode(), Existing::Replace)?)
     }

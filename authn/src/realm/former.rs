@@ -45,7 +45,7 @@ impl Realm {
                 continue;
             }
             let bytes = files::read_secret(&path, RECORD_LENGTH_MAX)?;
-            let record = UserRecord::decode(bytes.expose(), &self.root)
+            let record = UserRecord::decode(bytes.expose(), &self.roots)
                 .map_err(|error: RecordError| damaged(&path, &error))?;
             check_owner(&path, record.user(), name)?;
             if path_of(&record).to_string() != by {

@@ -151,6 +151,7 @@ impl OpenRealm {
         };
         let path = self.realm.users_directory().join(name.as_str());
         UserRecord::new(self.issue(user, now_ms), Some(credential))
+            .map(|record| record.under_root(self.root_number()))
             .map_err(|error| super::damaged(&path, &error))
     }
 }

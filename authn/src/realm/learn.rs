@@ -14,7 +14,7 @@ impl OpenRealm {
     #[must_use]
     pub fn prover(&self) -> Prover {
         let issuer = SigningKey::from_seed(&self.issuer.to_seed());
-        Prover::new(issuer, self.realm.root, self.realm.chain.clone())
+        Prover::new(issuer, self.realm.roots.clone(), self.realm.chain.clone())
     }
 
     /// Takes the records that prevail over those held here; how many they were. They are

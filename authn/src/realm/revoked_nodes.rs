@@ -21,7 +21,7 @@ impl Realm {
             Err(FileError::Missing(_)) => return Ok(None),
             read => read?,
         };
-        RevokedNodesRecord::decode(bytes.expose(), &self.root)
+        RevokedNodesRecord::decode(bytes.expose(), &self.roots)
             .map(Some)
             .map_err(|error: RecordError| damaged(&path, &error))
     }
@@ -59,7 +59,7 @@ impl OpenRealm {
             .collect();
         let detail = format!("{}, version {}", named.join(", "), revoked.version);
         self.record(now_ms, What::NodesRevoked, Subject::Nothing, detail)?;
-        let record = RevokedNodesRecord::new(self.issue(revoked, now_ms));
+        let record = RevokedNodesRecord::new(self.issue(revoked, now_ms)).under_root(self.root_number());
         let path = self.realm.revoked_nodes_path();
         files::write(&path, &record.encode(), Existing::Replace)?;
         Ok(record)

@@ -22,7 +22,7 @@ impl Realm {
             Err(FileError::Missing(_)) => return Ok(None),
             read => read?,
         };
-        RolesRecord::decode(bytes.expose(), &self.root)
+        RolesRecord::decode(bytes.expose(), &self.roots)
             .map(Some)
             .map_err(|error: RecordError| damaged(&path, &error))
     }
@@ -91,7 +91,7 @@ impl OpenRealm {
             Subject::Nothing,
             difference::versioned(version, &difference::of_roles(&before, &roles)),
         )?;
-        let record = RolesRecord::new(self.issue(Roles { version, roles }, now_ms));
+        let record = RolesRecord::new(self.issue(Roles { version, roles }, now_ms)).under_root(self.root_number());
         let path = self.realm.roles_path();
         files::write(&path, &record.encode(), Existing::Replace)?;
         Ok(record)

@@ -21,7 +21,7 @@ impl Realm {
             Err(FileError::Missing(_)) => return Ok(None),
             read => read?,
         };
-        RevokedSessionsRecord::decode(bytes.expose(), &self.root)
+        RevokedSessionsRecord::decode(bytes.expose(), &self.roots)
             .map(Some)
             .map_err(|error: RecordError| damaged(&path, &error))
     }
@@ -62,7 +62,7 @@ impl OpenRealm {
             subject,
             format!("{detail}, version {version}"),
         )?;
-        let record = RevokedSessionsRecord::new(self.issue(revoked, now_ms));
+        let record = RevokedSessionsRecord::new(self.issue(revoked, now_ms)).under_root(self.root_number());
         let path = self.realm.revoked_sessions_path();
         files::write(&path, &record.encode(), Existing::Replace)?;
         Ok(record)

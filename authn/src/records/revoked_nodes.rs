@@ -1,36 +1,53 @@
 //! The record of the nodes whose keys are believed no more.
 
 use sealmoot_crypto::encoding::{Reader, Writer};
-use sealmoot_crypto::signature::{KeyId, VerifyingKey};
+use sealmoot_crypto::signature::KeyId;
 
 use super::{Standing, unknown};
-use crate::realm_id::RealmId;
-use crate::statement::{Claim, RevokedNodes, STATEMENT_LENGTH_MAX, StatementError, Verified};
+use crate::roots::Roots;
+use crate::statement::{Claim, RevokedNodes, STATEMENT_LENGTH_MAX, Verified};
 use crate::users::RecordError;
 
 pub(super) const TAG: u8 = 8;
 
 /// The revoked nodes as the root signed them.
 #[derive(Clone)]
-pub struct RevokedNodesRecord(Verified<RevokedNodes>);
+pub struct RevokedNodesRecord {
+    statement: Verified<RevokedNodes>,
+    /// The number of the root that issued it.
+    root: u64,
+}
 
 impl RevokedNodesRecord {
-    /// A record of a statement.
+    /// A record of a statement by the realm's first root.
     #[must_use]
     pub fn new(statement: Verified<RevokedNodes>) -> Self {
-        Self(statement)
+        Self { statement, root: 0 }
+    }
+
+    /// The same by the root with this number.
+    #[must_use]
+    pub fn under_root(mut self, root: u64) -> Self {
+        self.root = root;
+        self
+    }
+
+    /// The number of the root that issued it.
+    #[must_use]
+    pub fn root(&self) -> u64 {
+        self.root
     }
 
     /// Rises with every revocation.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.0.body().version
+        self.statement.body().version
     }
 
     /// Which nodes are believed no more.
     #[must_use]
     pub fn revoked(&self) -> &RevokedNodes {
-        self.0.body()
+        self.statement.body()
     }
 
     /// Whether this key is believed no more.
@@ -42,13 +59,13 @@ impl RevokedNodesRecord {
     /// The revocations as signed.
     #[must_use]
     pub fn statement(&self) -> &Verified<RevokedNodes> {
-        &self.0
+        &self.statement
     }
 
     /// Where it stands among the realm's.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        Standing::of_root(self.version(), &self.encode())
+        Standing::of_root(self.root, self.version(), &self.encode())
     }
 
     /// The record's bytes.
@@ -56,41 +73,30 @@ impl RevokedNodesRecord {
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::with_capacity(self.encoded_length());
         writer.u8(TAG);
-        writer.bytes(self.0.bytes());
+        writer.bytes(self.statement.bytes());
         writer.finish()
     }
 
     /// How many bytes [`RevokedNodesRecord::encode`] yields.
     #[must_use]
     pub fn encoded_length(&self) -> usize {
-        1 + 4 + self.0.bytes().len()
+        1 + 4 + self.statement.bytes().len()
     }
 
-    /// Reads a record and believes it if `root` issued the statement.
+    /// Reads a record and believes it if one of the roots issued the statement.
     ///
     /// # Errors
     /// [`RecordError`].
-    pub fn decode(bytes: &[u8], root: &VerifyingKey) -> Result<Self, RecordError> {
-        Ok(Self(claim(bytes)?.verify(&RealmId::of(root), root)?))
+    pub fn decode(bytes: &[u8], roots: &Roots) -> Result<Self, RecordError> {
+        let (statement, root) = roots.verify(claim(bytes)?)?;
+        Ok(Self { statement, root })
     }
 
-    /// Reads a record and believes it if the root of `realm` issued it, whose key stands in
-    /// it.
-    ///
-    /// # Errors
-    /// [`RecordError`].
-    pub fn decode_pinned(bytes: &[u8], realm: &RealmId) -> Result<Self, RecordError> {
+    /// How it claims to stand, unbelieved.
+    pub(super) fn claimed(bytes: &[u8], roots: &Roots) -> Result<Standing, RecordError> {
         let claim = claim(bytes)?;
-        let root = *claim.issuer();
-        if RealmId::of(&root) != *realm {
-            return Err(StatementError::WrongIssuer.into());
-        }
-        Ok(Self(claim.verify(realm, &root)?))
-    }
-
-    /// The version that the record claims, unbelieved.
-    pub(super) fn claimed(bytes: &[u8]) -> Result<u64, RecordError> {
-        Ok(claim(bytes)?.claimed().version)
+        let root = super::claimed_root(&claim, roots)?;
+        Ok(Standing::of_root(root, claim.claimed().version, bytes))
     }
 }
 

@@ -1,10 +1,9 @@
 //! The record of the sessions that ended before their time.
 
 use sealmoot_crypto::encoding::{Reader, Writer};
-use sealmoot_crypto::signature::VerifyingKey;
 
 use super::{Standing, unknown};
-use crate::realm_id::RealmId;
+use crate::roots::Roots;
 use crate::statement::{Claim, RevokedSessions, STATEMENT_LENGTH_MAX, Verified};
 use crate::users::RecordError;
 
@@ -12,37 +11,54 @@ pub(super) const TAG: u8 = 4;
 
 /// The revoked sessions as the root signed them.
 #[derive(Clone)]
-pub struct RevokedSessionsRecord(Verified<RevokedSessions>);
+pub struct RevokedSessionsRecord {
+    statement: Verified<RevokedSessions>,
+    /// The number of the root that issued it.
+    root: u64,
+}
 
 impl RevokedSessionsRecord {
-    /// A record of a statement.
+    /// A record of a statement by the realm's first root.
     #[must_use]
     pub fn new(statement: Verified<RevokedSessions>) -> Self {
-        Self(statement)
+        Self { statement, root: 0 }
+    }
+
+    /// The same by the root with this number.
+    #[must_use]
+    pub fn under_root(mut self, root: u64) -> Self {
+        self.root = root;
+        self
+    }
+
+    /// The number of the root that issued it.
+    #[must_use]
+    pub fn root(&self) -> u64 {
+        self.root
     }
 
     /// Rises with every revocation.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.0.body().version
+        self.statement.body().version
     }
 
     /// Which sessions hold no longer.
     #[must_use]
     pub fn revoked(&self) -> &RevokedSessions {
-        self.0.body()
+        self.statement.body()
     }
 
     /// The revocations as signed.
     #[must_use]
     pub fn statement(&self) -> &Verified<RevokedSessions> {
-        &self.0
+        &self.statement
     }
 
     /// Where it stands among the realm's.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        Standing::of_root(self.version(), &self.encode())
+        Standing::of_root(self.root, self.version(), &self.encode())
     }
 
     /// The record's bytes.
@@ -50,27 +66,30 @@ impl RevokedSessionsRecord {
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::with_capacity(self.encoded_length());
         writer.u8(TAG);
-        writer.bytes(self.0.bytes());
+        writer.bytes(self.statement.bytes());
         writer.finish()
     }
 
     /// How many bytes [`RevokedSessionsRecord::encode`] yields.
     #[must_use]
     pub fn encoded_length(&self) -> usize {
-        1 + 4 + self.0.bytes().len()
+        1 + 4 + self.statement.bytes().len()
     }
 
-    /// Reads a record and believes it if `root` issued the statement.
+    /// Reads a record and believes it if one of the roots issued the statement.
     ///
     /// # Errors
     /// [`RecordError`].
-    pub fn decode(bytes: &[u8], root: &VerifyingKey) -> Result<Self, RecordError> {
-        Ok(Self(claim(bytes)?.verify(&RealmId::of(root), root)?))
+    pub fn decode(bytes: &[u8], roots: &Roots) -> Result<Self, RecordError> {
+        let (statement, root) = roots.verify(claim(bytes)?)?;
+        Ok(Self { statement, root })
     }
 
-    /// The version that the record claims, unbelieved.
-    pub(super) fn claimed(bytes: &[u8]) -> Result<u64, RecordError> {
-        Ok(claim(bytes)?.claimed().version)
+    /// How it claims to stand, unbelieved.
+    pub(super) fn claimed(bytes: &[u8], roots: &Roots) -> Result<Standing, RecordError> {
+        let claim = claim(bytes)?;
+        let root = super::claimed_root(&claim, roots)?;
+        Ok(Standing::of_root(root, claim.claimed().version, bytes))
     }
 }
 

@@ -6,7 +6,7 @@
 //! offset length
 //!      0      1  kind
 //!      1      1  version of the kind
-//!      2     32  realm: KeyId of the root key
+//!      2     32  realm id
 //!     34     32  issuer: Ed25519 public key
 //!     66      8  issued, milliseconds since 1970
 //!     74    4+n  body (length, then the kind's canonical encoding)
@@ -22,6 +22,7 @@ mod call;
 mod delegation;
 mod ended_session;
 mod enrolled_key;
+mod handover;
 mod revocations;
 mod revoked_nodes;
 mod revoked_sessions;
@@ -45,6 +46,7 @@ pub use enrolled_key::{
     CredentialId, EnrolledKey, KEYS_BYTES_MAX, KEYS_MAX, KeyUse, LABEL_LENGTH_MAX, Label,
     MalformedCredentialId, MalformedLabel,
 };
+pub use handover::{HANDOVER_CALLS_MAX, HANDOVER_LENGTH_MAX, HANDOVERS_MAX, Handover};
 pub(crate) use enrolled_key::{clashes, encoded_length};
 pub use revocations::{REASON_LENGTH_MAX, REVOCATIONS_MAX, Revocation, Revocations, is_reason};
 pub use revoked_nodes::{REVOKED_NODES_MAX, RevokedNode, RevokedNodes, TooManyNodes};
@@ -59,6 +61,9 @@ pub use user::{Credential, ROLES_MAX, User};
 pub const BODY_LENGTH_MAX: usize = 32 * 1024;
 /// Longest statement in bytes.
 pub const STATEMENT_LENGTH_MAX: usize = BODY_LENGTH_MAX + 78 + 64;
+
+/// Where the issuer stands in a statement.
+const ISSUER: std::ops::Range<usize> = 34..66;
 
 /// A kind of statement.
 pub trait Body: Sized {
@@ -217,6 +222,16 @@ impl<B: Body> Verified<B> {
     #[must_use]
     pub fn issued_ms(&self) -> u64 {
         self.issued_ms
+    }
+
+    /// The public key of who issued it.
+    ///
+    /// # Panics
+    /// Never: no statement is shorter than its front.
+    #[must_use]
+    pub fn issuer_bytes(&self) -> [u8; 32] {
+        let issuer = self.bytes[ISSUER].first_chunk();
+        *issuer.expect("every statement has an issuer")
     }
 
     /// The statement's bytes, to be stored or sent.

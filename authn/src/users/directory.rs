@@ -5,7 +5,7 @@
 //! SHA-256 of the digests of its records, in order of name, and of those that are kept
 //! behind them; the directory's is the
 //! SHA-256 of the digests of all buckets, and behind them of those of the roles, of the
-//! revoked sessions, of the revocations and of the revoked nodes. So a change costs one bucket, a comparison of
+//! revoked sessions, of the revocations and of the revoked nodes, and of the realm's roots. So a change costs one bucket, a comparison of
 //! two directories costs the same however many users there are, and what differs is
 //! fetched bucket by bucket. No sum of digests would do: whoever can choose records can
 //! make sums collide, and a peer that lies about its digest must not be able to hide a
@@ -26,6 +26,7 @@ use crate::ended::EndedSessions;
 use crate::name::Name;
 use crate::opaque::StretchingClass;
 use crate::policy::NamedRoles;
+use crate::roots::{Roots, RootsError};
 use crate::records::{
     RecordName, RevocationsRecord, RevokedNodesRecord, RevokedSessionsRecord, RolesRecord,
     SignedRecord, Standing,
@@ -70,6 +71,8 @@ pub struct UserDirectory {
     revocations_digest: [u8; DIGEST_LENGTH],
     revoked_nodes: Option<RevokedNodesRecord>,
     revoked_nodes_digest: [u8; DIGEST_LENGTH],
+    /// None where nobody said of which realm it is.
+    roots: Option<Roots>,
     /// In no digest of the directory: only nodes have them, and compare them apart.
     ended: EndedSessions,
 }
@@ -110,6 +113,7 @@ impl Default for UserDirectory {
             revocations_digest: sha256(&[]),
             revoked_nodes: None,
             revoked_nodes_digest: sha256(&[]),
+            roots: None,
             ended: EndedSessions::default(),
         }
     }
@@ -121,10 +125,10 @@ impl UserDirectory {
     pub fn apply_signed(&mut self, record: SignedRecord) -> bool {
         match record {
             SignedRecord::User(record) => self.apply(*record),
+            record if record.root() < self.root_number() => false,
             SignedRecord::Roles(record) => {
-                let standing = Standing::of_root(record.version(), &record.encode());
                 let held = self.standing(&RecordName::Roles);
-                let newer = held.is_none_or(|held| held < standing);
+                let newer = held.is_none_or(|held| held < record.standing());
                 if newer {
                     self.roles_digest = sha256(record.statement().bytes());
                     self.roles = Some(record);
@@ -155,11 +159,71 @@ impl UserDirectory {
                 if newer {
                     self.revocations_digest = sha256(record.statement().bytes());
                     self.revocations = Some(record);
+                    self.drop_former();
                     self.judge_anew();
                 }
                 newer
             }
         }
+    }
+
+    /// The realm's roots; none where nobody said of which realm it is.
+    #[must_use]
+    pub fn roots(&self) -> Option<&Roots> {
+        self.roots.as_ref()
+    }
+
+    /// The number of the current root.
+    #[must_use]
+    pub fn root_number(&self) -> u64 {
+        self.roots.as_ref().map_or(0, Roots::number)
+    }
+
+    /// The root of the held revocations: with them a root says that all is told.
+    #[must_use]
+    pub fn settled_root(&self) -> u64 {
+        self.revocations.as_ref().map_or(0, RevocationsRecord::root)
+    }
+
+    /// Learns roots; says whether there were any that were not known. From then on
+    /// nothing new by a former root is taken. What is held by one stays in force until the
+    /// new root's revocations are there, which it signs last: users do not end in between.
+    ///
+    /// # Errors
+    /// [`RootsError::Fork`] where the realm went another way, as far as is known here.
+    pub fn learn_roots(&mut self, roots: &Roots) -> Result<bool, RootsError> {
+        let news = match &mut self.roots {
+            Some(known) => known.take(&roots.encode())?,
+            None => {
+                self.roots = Some(roots.clone());
+                true
+            }
+        };
+        if news {
+            self.drop_former();
+        }
+        Ok(news)
+    }
+
+    /// Lets go of all that former roots said, once the current one has said all.
+    fn drop_former(&mut self) {
+        let current = self.root_number();
+        if current == 0 || self.settled_root() < current {
+            return;
+        }
+        if self.roles.as_ref().is_some_and(|held| held.root() < current) {
+            self.roles = None;
+            self.roles_digest = sha256(&[]);
+        }
+        if self.revoked.as_ref().is_some_and(|held| held.root() < current) {
+            self.revoked = None;
+            self.revoked_digest = sha256(&[]);
+        }
+        if self.revoked_nodes.as_ref().is_some_and(|held| held.root() < current) {
+            self.revoked_nodes = None;
+            self.revoked_nodes_digest = sha256(&[]);
+        }
+        self.drop_former_users(current);
     }
 
     /// Whether nothing behind a record was revoked.
@@ -176,6 +240,9 @@ impl UserDirectory {
     /// Whether a record that stands so would be taken, if it is to be believed.
     #[must_use]
     pub fn wants(&self, name: &RecordName, standing: &Standing) -> bool {
+        if standing.root() < self.root_number() {
+            return false;
+        }
         if let RecordName::User(name) = name {
             return self.is_news(name, standing);
         }
@@ -287,7 +354,7 @@ impl UserDirectory {
         match name {
             RecordName::Roles => {
                 let held = self.roles.as_ref()?;
-                Some(Standing::of_root(held.version(), &held.encode()))
+                Some(held.standing())
             }
             RecordName::RevokedSessions => Some(self.revoked.as_ref()?.standing()),
             RecordName::RevokedNodes => Some(self.revoked_nodes.as_ref()?.standing()),
@@ -398,6 +465,9 @@ impl UserDirectory {
         hasher.update(&self.revoked_digest);
         hasher.update(&self.revocations_digest);
         hasher.update(&self.revoked_nodes_digest);
+        if let Some(roots) = &self.roots {
+            hasher.update(&roots.digest());
+        }
         hasher.finish()
     }
 

@@ -18,9 +18,9 @@ use crate::proto::{
     LoginClient, ProveKeyChallenge, ProveKeyOutcome, ProveKeyProof, ProveKeyReply, ProveKeyRequest,
     ProveKeyStart,
 };
-use crate::realm_id::RealmId;
 use crate::session::latest_end;
 use crate::statement::{Body, Claim, Receipt, Session, Unsigned};
+use crate::roots::Roots;
 use crate::users::verify_user;
 
 /// Why a login by key failed.
@@ -51,7 +51,7 @@ pub enum KeyLoginError {
 /// [`KeyLoginError`].
 pub async fn log_in_with_key(
     connection: &Connection,
-    root: &VerifyingKey,
+    roots: &Roots,
     user: &Name,
     key: &ClientKey,
     session: impl Into<WantedSession>,
@@ -62,10 +62,10 @@ pub async fn log_in_with_key(
     let deadline = Instant::now() + timeout;
     let left = || deadline.saturating_duration_since(Instant::now());
     let client = Client {
-        root: *root,
+        roots: roots.clone(),
         node_key: *connection.peer().key(),
         transcript: Transcript {
-            realm: RealmId::of(root),
+            realm: roots.realm(),
             node: connection.peer().key_id(),
             channel: *connection.peer().binding(),
             session: session.key.key_id(),
@@ -111,7 +111,7 @@ pub async fn log_in_with_key(
 
 /// What the client knows itself, and by which it judges what the node says.
 pub(super) struct Client {
-    pub(super) root: VerifyingKey,
+    pub(super) roots: Roots,
     pub(super) node_key: VerifyingKey,
     pub(super) transcript: Transcript,
     pub(super) key: VerifyingKey,
@@ -154,7 +154,7 @@ impl Client {
         now_ms: u64,
     ) -> Result<(Unsigned<Session>, u64), KeyLoginError> {
         let (realm, user) = (self.transcript.realm, &self.transcript.user);
-        let statement = verify_user(&outcome.user, &self.root).map_err(|error| bad(&error))?;
+        let statement = verify_user(&outcome.user, &self.roots).map_err(|error| bad(&error))?;
         let enrolled = Some(statement.body())
             .filter(|body| body.name == *user)
             .and_then(|body| body.enrolled_with(&self.key))

@@ -63,7 +63,11 @@ pub async fn register_at(
     password: &[u8],
 ) -> Result<Registered, RegisterError> {
     let key = SigningKey::generate()?;
-    let pin = Arc::new(RealmPin::new(realm, &Presentation::Anonymous));
+    let pin = RealmPin::new(realm, &Presentation::Anonymous);
+    if let Err(error) = pin.know_roots(prover.roots()) {
+        return Err(RegisterError::Refused(error.to_string()));
+    }
+    let pin = Arc::new(pin);
     let mut failures = Vec::new();
     let connector = match Connector::new(&key, pin, Limits::default()) {
         Ok(connector) => connector,

@@ -34,13 +34,19 @@ impl UserDirectory {
         let name = record.user().name.clone();
         let digest = digest_of(&record);
         let standing = record.standing_with(digest);
-        if !self.is_news(&name, &standing) {
+        let root = standing.root();
+        if root < self.root_number() || !self.is_news(&name, &standing) {
             return false;
         }
         let path = standing.path().clone();
-        let kept = self.paths_of(&name);
+        // A later root's word on a user ends those of the former roots.
+        let (kept, former): (Vec<&Held>, Vec<&Held>) = self
+            .all_of(&name)
+            .partition(|held| held.record.root() >= root);
+        let kept: Vec<SerialPath> = kept.into_iter().map(Held::path).collect();
+        let is_later = !former.is_empty();
         // The root's takes the place of all others.
-        let finds_room = kept.contains(&path) || path.is_root() && !kept.is_empty();
+        let finds_room = is_later || kept.contains(&path) || path.is_root() && !kept.is_empty();
         let is_full = self.count + self.behind_count >= USERS_MAX;
         let is_youngest = kept.iter().max().is_some_and(|youngest| *youngest < path);
         let has_its_share = kept.len() >= ISSUERS_PER_USER_MAX && is_youngest;
@@ -48,6 +54,7 @@ impl UserDirectory {
             return false;
         }
         let mut all = self.take_all(&name);
+        all.retain(|_, held| held.record.root() >= root);
         if path.is_root() {
             all.clear();
         }
@@ -70,7 +77,10 @@ impl UserDirectory {
 
     /// Whether a user record that stands so would be taken.
     pub(super) fn is_news(&self, name: &Name, standing: &Standing) -> bool {
-        if self.is_ended(standing.path()) {
+        if self.is_ended(standing.root(), standing.path()) {
+            return false;
+        }
+        if self.all_of(name).any(|held| held.record.root() > standing.root()) {
             return false;
         }
         let bucket = &self.buckets[bucket_of(name)];
@@ -101,24 +111,40 @@ impl UserDirectory {
         names.dedup();
         for name in names {
             let mut all = self.take_all(&name);
-            all.retain(|path, _| !self.is_ended(path));
+            all.retain(|path, held| !self.is_ended(held.record.root(), path));
             self.put_all(name, all);
         }
     }
 
     /// Whether nothing that this issuer issues will ever count.
-    fn is_ended(&self, path: &SerialPath) -> bool {
+    fn is_ended(&self, root: u64, path: &SerialPath) -> bool {
         let revocations = self.revocations.as_ref();
-        revocations.is_some_and(|record| record.revocations().end(path))
+        revocations.is_some_and(|record| record.root() >= root && record.revocations().end(path))
     }
 
-    fn paths_of(&self, name: &Name) -> Vec<SerialPath> {
+    fn all_of<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = &'a Held> {
         let bucket = &self.buckets[bucket_of(name)];
         let counting = bucket.records.get(name).into_iter();
-        counting
-            .chain(bucket.behind_of(name))
-            .map(Held::path)
-            .collect()
+        counting.chain(bucket.behind_of(name))
+    }
+
+    /// Lets go of users by the roots before this one.
+    pub(super) fn drop_former_users(&mut self, current: u64) {
+        let all = self
+            .buckets
+            .iter()
+            .flat_map(|bucket| bucket.records.values().chain(bucket.behind.values()));
+        let former = all.filter(|held| held.record.root() < current);
+        let mut names: Vec<Name> = former
+            .map(|held| held.record.user().name.clone())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            let mut all = self.take_all(&name);
+            all.retain(|_, held| held.record.root() >= current);
+            self.put_all(name, all);
+        }
     }
 
     /// Takes all records of a user out.
