@@ -176,7 +176,7 @@ impl World {
     }
 
     fn realm(&self) -> RealmId {
-        RealmId::of(&self.root.verifying_key())
+        RealmId::without_heir(&self.root.verifying_key())
     }
 
     fn service(&self) -> LoginService {
@@ -222,7 +222,7 @@ fn record(root: &SigningKey, secrets: &LoginSecrets, kind: &str, index: usize) -
     };
     let (stretching, realm) = (
         stretching.expect("cheap"),
-        RealmId::of(&root.verifying_key()),
+        RealmId::without_heir(&root.verifying_key()),
     );
     let (name, user_key) = (name_of(kind, index), key());
     let (password, export_key) =
@@ -264,7 +264,7 @@ fn record_of_keys(root: &SigningKey, index: usize) -> UserRecord {
         keys: Vec::new(),
         second_factor: None,
     };
-    let realm = RealmId::of(&root.verifying_key());
+    let realm = RealmId::without_heir(&root.verifying_key());
     UserRecord::new(Verified::issue(&realm, root, 1, user), None).expect("no password")
 }
 

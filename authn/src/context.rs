@@ -18,16 +18,19 @@
 //! ```
 //!
 //! and `contexts/.current` holds the name of the one in use. Beside them, what is known of a
-//! realm's revoked nodes is `revoked-nodes/REALM`, the root's record of them.
+//! realm's revoked nodes is `revoked-nodes/REALM`, the root's record of them, and what is
+//! known of its roots is `roots/REALM` ([`crate::roots`]), which never goes back.
 
 use std::path::{Path, PathBuf};
 
 use crate::files::{self, Existing, FileError};
 use crate::login::SessionProof;
 use crate::name::{NAME_LENGTH_MAX, Name};
+use crate::pin::RealmPin;
+use crate::presentation::Presentation;
 use crate::realm_id::RealmId;
-use crate::roots::{ROOTS_LENGTH_MAX, Roots, RootsError};
 use crate::records::{RevokedNodesRecord, SIGNED_RECORD_LENGTH_MAX};
+use crate::roots::{ROOTS_LENGTH_MAX, Roots, RootsError};
 use crate::statement::{NODES_MAX, STATEMENT_LENGTH_MAX, check_address};
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
 use sealmoot_crypto::secret::{SecretArray, SecretBytes};
@@ -59,6 +62,9 @@ pub struct Context {
     pub key_until_ms: u64,
     /// Addresses of the nodes.
     pub addresses: Vec<String>,
+    /// What is known of the realm's roots: in a file of its own, which all contexts of the
+    /// realm share.
+    pub roots: Option<Roots>,
 }
 
 /// Why a context was not read or written.
@@ -96,12 +102,27 @@ impl Context {
         format!("{}-{}", self.realm_name, self.user)
     }
 
+    /// The pin of its realm, which shows `presentation` and knows the roots that are known
+    /// here.
+    #[must_use]
+    pub fn pin(&self, presentation: &Presentation) -> RealmPin {
+        let pin = RealmPin::new(self.realm, presentation);
+        if let Some(roots) = &self.roots {
+            // They were read as those of this realm, and the pin knows no others yet.
+            let _ = pin.know_roots(roots);
+        }
+        pin
+    }
+
     /// Writes the context and makes it the current one.
     ///
     /// # Errors
     /// [`ContextError`].
     pub fn save(&self, config: &Path, name: &str) -> Result<(), ContextError> {
         let path = path_of(config, name)?;
+        if let Some(roots) = &self.roots {
+            keep_roots(config, roots)?;
+        }
         files::ensure_directory(config)?;
         let contexts = config.join("contexts");
         files::ensure_directory(&contexts)?;
@@ -125,8 +146,9 @@ impl Context {
             Err(FileError::Missing(_)) => return Err(ContextError::NoSuch(name)),
             content => content?,
         };
-        let context = Self::decode(content.expose())
+        let mut context = Self::decode(content.expose())
             .map_err(|source| ContextError::Damaged { path, source })?;
+        context.roots = known_roots(config, &context.realm);
         Ok((name, context))
     }
 
@@ -239,6 +261,7 @@ impl Context {
             proof,
             key_until_ms,
             addresses,
+            roots: None,
         })
     }
 }
@@ -375,6 +398,7 @@ mod tests {
                 must_change: false,
             },
             key_until_ms: 7,
+            roots: None,
             addresses: vec!["127.0.0.1:7401".to_owned()],
         }
     }
@@ -478,7 +502,7 @@ mod tests {
     fn of_two_records_of_revoked_nodes_the_newer_is_kept_and_no_damaged_one_believed() {
         use crate::records::revoked_nodes::tests::revoking;
         let root = sealmoot_crypto::signature::SigningKey::generate().expect("random");
-        let realm = RealmId::of(&root.verifying_key());
+        let realm = RealmId::without_heir(&root.verifying_key());
         let directory = tempfile::tempdir().expect("a directory");
         let config = directory.path();
         let version = || known_revoked_nodes(config, &realm).map(|known| known.version());

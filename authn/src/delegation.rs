@@ -186,11 +186,7 @@ impl Chain {
     }
 
     /// Puts one more at the end, whose signature was checked.
-    fn push(
-        &mut self,
-        next: Verified<Delegation>,
-        roots: &Roots,
-    ) -> Result<(), DelegationError> {
+    fn push(&mut self, next: Verified<Delegation>, roots: &Roots) -> Result<(), DelegationError> {
         if self.delegations.len() == CHAIN_LENGTH_MAX {
             return Err(DelegationError::Length);
         }
@@ -223,7 +219,10 @@ impl Chain {
     /// How many bytes [`Chain::encode`] yields.
     #[must_use]
     pub fn encoded_length(&self) -> usize {
-        let statements = self.delegations.iter().map(|statement| 4 + statement.bytes().len());
+        let statements = self
+            .delegations
+            .iter()
+            .map(|statement| 4 + statement.bytes().len());
         4 + statements.sum::<usize>()
     }
 
@@ -365,13 +364,12 @@ impl Chain {
     ///
     /// # Errors
     /// [`DelegationError`] when the renewed delegations do not hold what lies below.
-    pub fn renewed(
-        &self,
-        newer: &Self,
-        roots: &Roots,
-    ) -> Option<Result<Self, DelegationError>> {
+    pub fn renewed(&self, newer: &Self, roots: &Roots) -> Option<Result<Self, DelegationError>> {
         let same = |index: usize| {
-            let (held, next) = (self.delegations[index].body(), newer.delegations[index].body());
+            let (held, next) = (
+                self.delegations[index].body(),
+                newer.delegations[index].body(),
+            );
             held.serial == next.serial && held.key == next.key
         };
         let common = newer.delegations.len();
@@ -379,7 +377,10 @@ impl Chain {
             return None;
         }
         let later = self.root < newer.root;
-        let rises = later || (0..common).any(|at| self.delegations[at].body().version < newer.delegations[at].body().version);
+        let rises = later
+            || (0..common).any(|at| {
+                self.delegations[at].body().version < newer.delegations[at].body().version
+            });
         if !rises {
             return None;
         }

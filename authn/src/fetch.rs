@@ -26,8 +26,8 @@ use crate::delegation::{CHAIN_BYTES_MAX, Chain, DelegationError};
 use crate::pin::{RealmPin, TrustedNode};
 use crate::presentation::Presentation;
 use crate::proto::{DirectoryClient, FetchRequest};
-use crate::roots::Roots;
 use crate::records::SignedRecord;
+use crate::roots::Roots;
 use crate::users::{USERS_MAX, UserDirectory};
 
 const DOMAIN: &str = "directory/fetch";
@@ -110,7 +110,9 @@ pub fn verify_proof(
         [] => None,
         bytes => Some(Chain::decode(bytes, roots)?),
     };
-    let issuer = chain.as_ref().map_or(*roots.current(), |chain| chain.last().key);
+    let issuer = chain
+        .as_ref()
+        .map_or(*roots.current(), |chain| chain.last().key);
     issuer
         .verify(DOMAIN, &transcript(roots, node, channel), &signature)
         .map_err(|_| ProofError::BadSignature)?;
@@ -266,10 +268,11 @@ mod tests {
         let (node, other) = (world.erin.verifying_key().key_id(), root.key_id());
         let channel = ChannelBinding::from_bytes([1; 32]);
         let key = SigningKey::from_seed(&world.dana.to_seed());
-        let dana = Prover::new(key, root, Some(world.chain()));
+        let dana = Prover::new(key, Roots::sole(root), Some(world.chain()));
         let proof = dana.prove(&node, &channel);
         assert!(proof.len() <= PROOF_LENGTH_MAX);
-        let judge = |proof: &[u8], node, channel| verify_proof(proof, &root, node, channel);
+        let judge =
+            |proof: &[u8], node, channel| verify_proof(proof, &Roots::sole(root), node, channel);
         let chain = judge(&proof, &node, &channel).expect("believed");
         assert_eq!(chain.expect("a chain").path(), world.chain().path());
         let refused = Some(ProofError::BadSignature);
@@ -291,16 +294,16 @@ mod tests {
         let node = root.key_id();
         let channel = ChannelBinding::from_bytes([1; 32]);
         let of = |key: &SigningKey| SigningKey::from_seed(&key.to_seed());
-        let as_root = Prover::new(of(&world.dana), root, None);
-        let as_dana = Prover::new(of(&world.erin), root, Some(world.chain()));
+        let as_root = Prover::new(of(&world.dana), Roots::sole(root), None);
+        let as_dana = Prover::new(of(&world.erin), Roots::sole(root), Some(world.chain()));
         for prover in [as_root, as_dana] {
             let proof = prover.prove(&node, &channel);
-            let refused = verify_proof(&proof, &root, &node, &channel).err();
+            let refused = verify_proof(&proof, &Roots::sole(root), &node, &channel).err();
             assert_eq!(refused, Some(ProofError::BadSignature));
         }
-        let proof = Prover::new(of(&world.root), root, None).prove(&node, &channel);
+        let proof = Prover::new(of(&world.root), Roots::sole(root), None).prove(&node, &channel);
         assert!(matches!(
-            verify_proof(&proof, &root, &node, &channel),
+            verify_proof(&proof, &Roots::sole(root), &node, &channel),
             Ok(None)
         ));
     }

@@ -29,8 +29,8 @@ use crate::audit::first_key::AUDIT_KEY_LENGTH;
 use crate::opaque::{LOGIN_SECRETS_LENGTH, LoginSecrets};
 use crate::parallel;
 use crate::realm_id::RealmId;
-use crate::roots::{ROOTS_LENGTH_MAX, Roots, RootsError};
 use crate::records::{SIGNED_RECORD_LENGTH_MAX, SignedRecord};
+use crate::roots::{ROOTS_LENGTH_MAX, Roots, RootsError};
 use crate::roster::verify_call;
 use crate::statement::{
     Call, CallMember, NODES_MAX, STATEMENT_LENGTH_MAX, StatementError, Verified,
@@ -116,7 +116,8 @@ impl Invite {
         let signed = signed_login(&roots.realm(), login.expose(), &audit);
         let signature = root_key.sign(LOGIN_DOMAIN, signed.expose());
         // Room for all of it at once: a buffer that grows leaves copies behind.
-        let mut writer = Writer::with_capacity(512 + roots_record.len() + call.bytes().len() + length);
+        let mut writer =
+            Writer::with_capacity(512 + roots_record.len() + call.bytes().len() + length);
         writer.fixed(MAGIC);
         writer.u8(VERSION);
         writer.bytes(&roots_record);
@@ -252,12 +253,13 @@ fn read_login(
     let audit = reader.fixed(AUDIT_KEY_LENGTH)?;
     let signature = Signature::from_bytes(reader.array()?);
     let signed_by = roots.current();
-    signed_by.verify(
-        LOGIN_DOMAIN,
-        signed_login(&roots.realm(), encoded, audit).expose(),
-        &signature,
-    )
-    .map_err(|_| InviteError::LoginSecrets)?;
+    signed_by
+        .verify(
+            LOGIN_DOMAIN,
+            signed_login(&roots.realm(), encoded, audit).expose(),
+            &signature,
+        )
+        .map_err(|_| InviteError::LoginSecrets)?;
     let audit = PublicKey::from_bytes(Kem::X25519, audit)
         .map_err(|_| EncodingError::Invalid("the audit key is malformed"))?;
     Ok((LoginSecrets::decode(encoded)?, audit))
@@ -288,6 +290,7 @@ mod tests {
         let user = SigningKey::generate().expect("random");
         let login = LoginSecrets::generate().expect("random");
         let bytes = Invite::encode(
+            &fixture.roots(),
             &fixture.root,
             &fixture.call,
             1,
@@ -329,6 +332,7 @@ mod tests {
     fn the_key_of_another_invite_of_the_call_is_refused() {
         let fixture = Fixture::new();
         let bytes = Invite::encode(
+            &fixture.roots(),
             &fixture.root,
             &fixture.call,
             0,
@@ -347,9 +351,10 @@ mod tests {
     fn login_secrets_that_the_root_did_not_sign_are_refused() {
         let (fixture, _, bytes) = sample();
         // Where another realm's secrets and signature would be put.
-        let at = 77 + fixture.call.bytes().len();
+        let at = 118 + fixture.call.bytes().len();
         let other = Fixture::new();
         let foreign = Invite::encode(
+            &other.roots(),
             &other.root,
             &other.call,
             1,
@@ -358,7 +363,7 @@ mod tests {
             &audit_key(),
             &[],
         );
-        let foreign_at = 77 + other.call.bytes().len();
+        let foreign_at = 118 + other.call.bytes().len();
         for length in [
             LOGIN_SECRETS_LENGTH,
             LOGIN_SECRETS_LENGTH + AUDIT_KEY_LENGTH,

@@ -139,7 +139,8 @@ impl RealmPin {
                 let message = format!("what it shows of revoked nodes: {error}");
                 Refusal::new(Code::Unauthenticated, message)
             };
-            let shown = RevokedNodesRecord::decode(shown, roots).map_err(|error| refused(&error))?;
+            let shown =
+                RevokedNodesRecord::decode(shown, roots).map_err(|error| refused(&error))?;
             if shown.root() > number {
                 return Err(refused(&"a root signed it that the node does not show"));
             }
@@ -285,6 +286,7 @@ mod tests {
         let member = Presentation::Member {
             roster: fixture.roster().encode(),
             revoked_nodes: Vec::new(),
+            roots: Vec::new(),
         };
         let node = fixture.nodes[1].verifying_key();
         let trusted = judge(&pin, &node, &member).expect("a node of the realm");
@@ -308,6 +310,7 @@ mod tests {
         let showing = |revoked_nodes: Vec<u8>| Presentation::Member {
             roster: fixture.roster().encode(),
             revoked_nodes,
+            roots: Vec::new(),
         };
         let revoked = revoking(&fixture.root, 2, &[key_of(1).key_id()]);
         let older = revoking(&fixture.root, 1, &[]).encode();

@@ -145,9 +145,13 @@ mod tests {
             Presentation::Member {
                 roster: vec![1, 2, 3],
                 revoked_nodes: vec![4],
+                roots: vec![10],
             },
             Presentation::Candidate {
-                root: SigningKey::generate().expect("random").verifying_key(),
+                inception: Inception::without_heir(
+                    SigningKey::generate().expect("random").verifying_key(),
+                ),
+                roots: vec![11],
                 call: vec![4],
                 enrolment: vec![5, 6],
             },

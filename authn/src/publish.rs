@@ -14,6 +14,7 @@ use crate::name::Name;
 use crate::pin::RealmPin;
 use crate::presentation::Presentation;
 use crate::proto::{DirectoryClient, PublishRequest};
+use crate::records::RevokedNodesRecord;
 use crate::roots::Roots;
 
 /// Most bytes of records in one request: anybody may send one, and a node holds as much
@@ -59,6 +60,7 @@ pub struct Told {
 /// When the random source fails.
 pub async fn publish(
     roots: &Roots,
+    revoked_nodes: Option<RevokedNodesRecord>,
     deliveries: Vec<(String, Vec<Vec<Bytes>>)>,
     patience: Duration,
 ) -> Result<Told, RandomError> {
@@ -72,6 +74,10 @@ pub async fn publish(
             failures: deliveries.into_iter().map(untold).collect(),
             ..Told::default()
         });
+    }
+    // What a former root revoked does not keep the new one from its nodes.
+    if let Some(record) = revoked_nodes {
+        pin.know(record);
     }
     let pin = Arc::new(pin);
     let connector = match Connector::new(&key, pin, Limits::default()) {

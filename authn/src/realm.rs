@@ -915,7 +915,16 @@ impl OpenRealm {
             .enumerate()
             .map(|(index, seed)| {
                 let audit = self.audit.key.public_key();
-                Invite::encode(&self.realm.roots, &self.issuer, &call, index, seed, login, &audit, &records)
+                Invite::encode(
+                    &self.realm.roots,
+                    &self.issuer,
+                    &call,
+                    index,
+                    seed,
+                    login,
+                    &audit,
+                    &records,
+                )
             })
             .collect())
     }

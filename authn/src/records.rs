@@ -321,6 +321,7 @@ fn unknown(tag: u8) -> RecordError {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::realm_id::RealmId;
     use crate::statement::StatementError;
     use crate::users::UserDirectory;
     use crate::users::tests::{record, record_of_keys};
@@ -333,7 +334,7 @@ pub(crate) mod tests {
         roles
             .add("ops".parse().expect("a name"), vec![grant])
             .expect("added");
-        let realm = RealmId::of(&root.verifying_key());
+        let realm = RealmId::without_heir(&root.verifying_key());
         RolesRecord::new(Verified::issue(&realm, root, 1, Roles { version, roles }))
     }
 
@@ -347,7 +348,7 @@ pub(crate) mod tests {
         let user = record(&root, &key(), "alice", 1, true).encode();
         let roles = roles_record(&root, 1, "app/*:r").encode();
         let root = root.verifying_key();
-        let decode = |bytes: &[u8]| SignedRecord::decode(bytes, &root);
+        let decode = |bytes: &[u8]| SignedRecord::decode(bytes, &Roots::sole(root));
         assert!(matches!(decode(&user), Ok(SignedRecord::User(_))));
         assert!(matches!(decode(&roles), Ok(SignedRecord::Roles(_))));
         for (first, bytes) in [(2, &user), (1, &roles), (0, &user), (3, &roles)] {
@@ -367,7 +368,8 @@ pub(crate) mod tests {
     fn what_a_record_claims_to_be_is_told_without_believing_it() {
         let (root, other) = (key(), key());
         let claimed = |bytes: &[u8]| {
-            SignedRecord::claimed(bytes).map(|(name, standing)| (name, standing.version()))
+            SignedRecord::claimed(bytes, &Roots::sole(other.verifying_key()))
+                .map(|(name, standing)| (name, standing.version()))
         };
         let user = record(&other, &other, "alice", 7, true).encode();
         let alice = "alice".parse().expect("a name");
@@ -375,7 +377,7 @@ pub(crate) mod tests {
         let roles = roles_record(&other, 3, "app/*:r").encode();
         assert_eq!(claimed(&roles), Ok((RecordName::Roles, 3)));
         for bytes in [&user, &roles] {
-            assert!(SignedRecord::decode(bytes, &root.verifying_key()).is_err());
+            assert!(SignedRecord::decode(bytes, &Roots::sole(root.verifying_key())).is_err());
             for length in 0..bytes.len() {
                 assert!(claimed(&bytes[..length]).is_err(), "{length}");
             }
@@ -394,15 +396,16 @@ pub(crate) mod tests {
         let (root, other) = (key(), key());
         let bytes = roles_record(&root, 1, "app/*:r").encode();
         assert!(matches!(
-            RolesRecord::decode(&bytes, &other.verifying_key()),
+            RolesRecord::decode(&bytes, &Roots::sole(other.verifying_key())),
             Err(RecordError::Statement(StatementError::WrongRealm))
         ));
         for index in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[index] ^= 4;
-            let refused = RolesRecord::decode(&changed, &root.verifying_key()).is_err();
+            let refused =
+                RolesRecord::decode(&changed, &Roots::sole(root.verifying_key())).is_err();
             assert!(refused, "{index}");
-            let cut = RolesRecord::decode(&bytes[..index], &root.verifying_key());
+            let cut = RolesRecord::decode(&bytes[..index], &Roots::sole(root.verifying_key()));
             assert!(cut.is_err(), "{index}");
         }
     }

@@ -398,9 +398,7 @@ impl Inner {
 
     fn heir(&self) -> &KeyId {
         let last = self.handovers.last();
-        last.map_or(&self.inception.heir, |handed| {
-            &handed.statement.body().heir
-        })
+        last.map_or(&self.inception.heir, |handed| &handed.statement.body().heir)
     }
 
     /// Believes the next handover, behind those that are held.
@@ -460,12 +458,10 @@ fn parse(bytes: &[u8]) -> Result<(Inception, Vec<Part<'_>>), RootsError> {
         .into());
     }
     let inception = Inception::read(&mut reader)?;
-    let count = reader
-        .count(HANDOVERS_MAX)
-        .map_err(|error| match error {
-            EncodingError::TooLong { .. } => RootsError::TooMany,
-            error => error.into(),
-        })?;
+    let count = reader.count(HANDOVERS_MAX).map_err(|error| match error {
+        EncodingError::TooLong { .. } => RootsError::TooMany,
+        error => error.into(),
+    })?;
     let mut parts = Vec::with_capacity(count);
     for _ in 0..count {
         parts.push(Part {

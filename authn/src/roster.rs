@@ -371,7 +371,7 @@ pub(crate) mod tests {
                 })
                 .collect();
             let call = Verified::issue(
-                &RealmId::of(&root.verifying_key()),
+                &RealmId::without_heir(&root.verifying_key()),
                 &root,
                 1,
                 Call {
@@ -389,8 +389,12 @@ pub(crate) mod tests {
             }
         }
 
+        pub(crate) fn roots(&self) -> Roots {
+            Roots::sole(self.root.verifying_key())
+        }
+
         pub(crate) fn realm(&self) -> RealmId {
-            RealmId::of(&self.root.verifying_key())
+            RealmId::without_heir(&self.root.verifying_key())
         }
 
         fn enrolment(&self, invite: usize, node: usize) -> Verified<Enrolment> {
@@ -408,8 +412,12 @@ pub(crate) mod tests {
 
         fn draft(&self) -> Draft {
             let enrolments = (0..3).rev().map(|at| self.enrolment(at, at)).collect();
-            Draft::assemble(self.root.verifying_key(), self.call.clone(), enrolments)
-                .expect("answers the call")
+            Draft::assemble(
+                Inception::without_heir(self.root.verifying_key()),
+                self.call.clone(),
+                enrolments,
+            )
+            .expect("answers the call")
         }
 
         pub(crate) fn roster(&self) -> Roster {
@@ -427,14 +435,14 @@ pub(crate) mod tests {
     fn a_roster_is_believed_by_whoever_pins_its_realm() {
         let fixture = Fixture::new();
         let bytes = fixture.roster().encode();
-        let roster = Roster::decode(&bytes, &fixture.realm()).expect("believed");
+        let roster = Roster::decode(&bytes, &fixture.roots()).expect("believed");
         assert_eq!(roster.members().len(), 3);
         assert_eq!(
             roster.member_with_key(&fixture.nodes[1].verifying_key()),
             Some(&roster.members()[1])
         );
         assert!(matches!(
-            Roster::decode(&bytes, &Fixture::new().realm()),
+            Roster::decode(&bytes, &Fixture::new().roots()),
             Err(RosterError::WrongRealm { .. })
         ));
     }
@@ -447,7 +455,7 @@ pub(crate) mod tests {
             let mut changed = bytes.clone();
             changed[index] ^= 0x10;
             assert!(
-                Roster::decode(&changed, &fixture.realm()).is_err(),
+                Roster::decode(&changed, &fixture.roots()).is_err(),
                 "{index}"
             );
         }
@@ -475,7 +483,7 @@ pub(crate) mod tests {
         let fixture = Fixture::new();
         let assemble = |enrolments| {
             Draft::assemble(
-                fixture.root.verifying_key(),
+                Inception::without_heir(fixture.root.verifying_key()),
                 fixture.call.clone(),
                 enrolments,
             )

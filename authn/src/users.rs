@@ -348,6 +348,7 @@ impl<'a> Parts<'a> {
 pub(crate) mod tests {
     use super::*;
     use crate::opaque::{LoginSecrets, Stretching, register};
+    use crate::realm_id::RealmId;
     use crate::statement::{CredentialId, EnrolledKey, KeyUse};
     use crate::user_key;
     use sealmoot_crypto::password::Cost;
@@ -382,7 +383,7 @@ pub(crate) mod tests {
         secrets: &LoginSecrets,
         stretching: Stretching,
     ) -> UserRecord {
-        let realm = RealmId::of(&root.verifying_key());
+        let realm = RealmId::without_heir(&root.verifying_key());
         let name: Name = name.parse().expect("a name");
         let user = User {
             name: name.clone(),
@@ -429,7 +430,7 @@ pub(crate) mod tests {
             keys,
             second_factor: None,
         };
-        let realm = RealmId::of(&root.verifying_key());
+        let realm = RealmId::without_heir(&root.verifying_key());
         UserRecord::new(Verified::issue(&realm, root, 1, user), None).expect("no password")
     }
 
@@ -465,13 +466,13 @@ pub(crate) mod tests {
     fn only_the_root_makes_records() {
         let (root, user) = (key(), key());
         let bytes = record(&root, &user, "alice", 1, true).encode();
-        assert!(UserRecord::decode(&bytes, &root.verifying_key()).is_ok());
-        assert!(UserRecord::decode(&bytes, &user.verifying_key()).is_err());
+        assert!(UserRecord::decode(&bytes, &Roots::sole(root.verifying_key())).is_ok());
+        assert!(UserRecord::decode(&bytes, &Roots::sole(user.verifying_key())).is_err());
         for index in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[index] ^= 4;
             assert!(
-                UserRecord::decode(&changed, &root.verifying_key()).is_err(),
+                UserRecord::decode(&changed, &Roots::sole(root.verifying_key())).is_err(),
                 "{index}"
             );
         }
@@ -545,7 +546,8 @@ pub(crate) mod tests {
             Some(RecordError::Mismatch)
         );
         let bytes = without.encode();
-        let again = UserRecord::decode(&bytes, &root.verifying_key()).expect("a record");
+        let again =
+            UserRecord::decode(&bytes, &Roots::sole(root.verifying_key())).expect("a record");
         assert!(again.credential().is_none());
         assert_eq!(again.user(), without.user());
     }
@@ -558,7 +560,7 @@ pub(crate) mod tests {
         bytes[0] = 1;
         let unknown = |what| EncodingError::Unknown { what, value: 1 };
         assert_eq!(
-            UserRecord::decode(&bytes, &root.verifying_key()).err(),
+            UserRecord::decode(&bytes, &Roots::sole(root.verifying_key())).err(),
             Some(RecordError::Malformed(unknown("record version")))
         );
         let mut bytes = record.user_statement().bytes().to_vec();

@@ -34,6 +34,7 @@ use crate::directory::{DIRECTORY_RECORD_LENGTH_MAX, DirectoryRecord};
 use crate::register::{
     Entry, KEY_LENGTH_MAX, Outcome, Register, VALUE_LENGTH_MAX, WINDOW_ENTRIES_MAX, Window,
 };
+use sealmoot_authn::roots::ROOTS_LENGTH_MAX;
 
 const ROSTER_LENGTH_MAX: usize = 64 * 1024;
 const THROTTLE_RECORD_LENGTH_MAX: usize = sealmoot_authn::throttle::THROTTLE_RECORD_LENGTH_MAX;
@@ -57,6 +58,8 @@ pub enum Record {
     Roster(Vec<u8>),
     /// A record that the root signed was learnt.
     Signed(Vec<u8>),
+    /// The realm's roots were learnt: before what rests on them.
+    Roots(Vec<u8>),
     /// Somebody tried to log in.
     Throttle(Vec<u8>),
     /// All members hold the tombstone of this key.
@@ -118,7 +121,10 @@ impl Record {
             Self::Floors { .. } => 41,
             Self::Condemned { key, .. } | Self::Removed { key, .. } => 64 + key.len(),
             Self::Attested { .. } => 57,
-            Self::Roster(bytes) | Self::Signed(bytes) | Self::Throttle(bytes) => 8 + bytes.len(),
+            Self::Roster(bytes)
+            | Self::Signed(bytes)
+            | Self::Roots(bytes)
+            | Self::Throttle(bytes) => 8 + bytes.len(),
         });
         match self {
             Self::Accepted { key, ballot, state } => {
@@ -137,6 +143,10 @@ impl Record {
             }
             Self::Signed(bytes) => {
                 writer.u8(4);
+                writer.bytes(bytes);
+            }
+            Self::Roots(bytes) => {
+                writer.u8(17);
                 writer.bytes(bytes);
             }
             Self::Throttle(bytes) => {
@@ -234,6 +244,7 @@ impl Record {
                 revision_floor: read_revision(&mut reader)?,
             },
             16 => Self::Time(reader.u64()?),
+            17 => Self::Roots(reader.bytes(ROOTS_LENGTH_MAX)?.to_vec()),
             value => {
                 return Err(EncodingError::Unknown {
                     what: "record kind",
@@ -389,6 +400,7 @@ mod tests {
             Record::Ceiling(Clock(77)),
             Record::Roster(vec![1, 2]),
             Record::Signed(vec![3]),
+            Record::Roots(vec![6]),
             Record::Throttle(vec![4]),
             Record::Condemned {
                 key: Bytes::from_static(b"app/x"),

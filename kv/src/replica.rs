@@ -151,6 +151,7 @@ impl Replay {
             }
             Record::Roster(_)
             | Record::Signed(_)
+            | Record::Roots(_)
             | Record::Throttle(_)
             | Record::Time(_)
             | Record::Attested { .. } => {}

@@ -17,7 +17,7 @@ use super::head::{HeadError, SignedHead};
 use super::proto::tail_request::Begin;
 use super::proto::{AuditClient, HeadRequest, TailReply, TailRequest, WitnessedRequest};
 use crate::context::Context;
-use crate::pin::{RealmPin, TrustedNode};
+use crate::pin::TrustedNode;
 use crate::presentation::Presentation;
 use crate::realm_id::RealmId;
 use crate::roster::Member;
@@ -79,7 +79,7 @@ pub fn connector(context: &Context) -> Result<Connector, AuditClientError> {
         session: context.proof.session.clone(),
         receipt: context.proof.receipt.clone(),
     };
-    let pin = Arc::new(RealmPin::new(context.realm, &presentation));
+    let pin = Arc::new(context.pin(&presentation));
     Connector::new(&key, pin, Limits::default())
         .map_err(|error| AuditClientError::Internal(error.to_string()))
 }

@@ -132,6 +132,10 @@ kinds! {
     RealmBackedUp = 50, "realm_backed_up";
     /// The realm was made again from a backup.
     RealmRestored = 51, "realm_restored";
+    /// A realm was handed over to another root key.
+    RootHandedOver = 52, "root_handed_over";
+    /// A former root signed something new, which was not taken.
+    OldRootRefused = 53, "old_root_refused";
     /// A session ended itself: its user logged out.
     SessionEnded = 56, "session_ended";
     /// Nodes were revoked: their keys are believed no more.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::policy::Action;
+use crate::realm_id::RealmId;
 use crate::records::tests::roles_record;
 use crate::records::{RevocationsRecord, SignedRecord};
 use crate::statement::{Credential, Powers, Revocation, Revocations};
@@ -46,12 +47,12 @@ impl World {
         }
     }
 
-    fn root(&self) -> VerifyingKey {
-        self.root.verifying_key()
+    fn root(&self) -> Roots {
+        Roots::sole(self.root.verifying_key())
     }
 
     fn realm(&self) -> RealmId {
-        RealmId::of(&self.root())
+        self.root().realm()
     }
 
     /// The root's delegation to dana under serial 5, changed by `change`.
@@ -74,7 +75,7 @@ impl World {
         let mut delegation = terms("erin", &self.erin, 2);
         change(&mut delegation);
         let below = Verified::issue(&self.realm(), &self.dana, 1, delegation);
-        encoded(above.0.iter().chain([&below]))
+        encoded(above.delegations.iter().chain([&below]))
     }
 
     fn judge(&self, bytes: &[u8]) -> Result<Chain, DelegationError> {
@@ -149,7 +150,7 @@ pub(crate) fn revoked(
         version,
         entries: entries.iter().map(entry).collect(),
     };
-    let realm = RealmId::of(&root.verifying_key());
+    let realm = RealmId::without_heir(&root.verifying_key());
     RevocationsRecord::new(Verified::issue(&realm, root, 1, revocations))
 }
 
@@ -174,7 +175,7 @@ fn a_delegate_issues_users_within_its_bounds() {
     let proof = record.user_proof();
     let shown = verify_user(&proof, &world.root()).expect("believed");
     assert_eq!(shown.body(), record.user());
-    let (claimed, standing) = SignedRecord::claimed(&bytes).expect("a record");
+    let (claimed, standing) = SignedRecord::claimed(&bytes, &world.root()).expect("a record");
     assert_eq!(claimed, SignedRecord::from(record.clone()).name());
     assert_eq!(standing, record.standing());
     for index in 0..bytes.len() {
@@ -220,7 +221,7 @@ fn a_link_by_another_key_than_the_one_before_names_is_refused() {
         1,
         terms("erin", &world.erin, 2),
     );
-    let bytes = encoded(world.chain().0.iter().chain([&below]));
+    let bytes = encoded(world.chain().delegations.iter().chain([&below]));
     assert_eq!(
         world.judge(&bytes).err(),
         Some(StatementError::WrongIssuer.into())
@@ -231,7 +232,7 @@ fn a_link_by_another_key_than_the_one_before_names_is_refused() {
 fn a_delegation_of_another_realm_is_refused() {
     let world = World::new();
     let other = key();
-    let realm = RealmId::of(&other.verifying_key());
+    let realm = RealmId::without_heir(&other.verifying_key());
     let foreign = Verified::issue(&realm, &world.root, 1, terms("dana", &world.dana, 5));
     assert_eq!(
         world.judge(&encoded([&foreign])).err(),
@@ -318,7 +319,7 @@ fn one_key_or_one_name_twice_in_a_chain_is_refused() {
     let dana = world.dana.verifying_key();
     for bytes in [
         world.forged(|below| below.key = dana),
-        world.forged(|below| below.key = world.root()),
+        world.forged(|below| below.key = world.root.verifying_key()),
         world.forged(|below| below.name = name("dana")),
     ] {
         assert_eq!(world.judge(&bytes).err(), Some(DelegationError::Twice));
@@ -700,6 +701,7 @@ fn an_elder_delegate_prevails_over_a_younger_and_an_issuer_over_those_below() {
     let paths: [&[u64]; 5] = [&[], &[5], &[5, 1], &[5, 2], &[7]];
     let standing = |path: &[u64], version| {
         crate::records::Standing::new(
+            0,
             SerialPath::of(path.iter().copied()),
             vec![1; path.len()],
             version,

@@ -20,10 +20,10 @@ use crate::proto::{
     LogInAgain, LogInCode, LogInOutcome, LogInProof, LogInReply, LogInRequest, LogInStart,
     LoginClient,
 };
+use crate::roots::Roots;
 use crate::session;
 use crate::statement::{Claim, Receipt, Session, Verified};
 use crate::user_key;
-use crate::roots::Roots;
 use crate::users::verify_user;
 
 /// Why a login failed.

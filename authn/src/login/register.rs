@@ -65,7 +65,11 @@ fn judge(
     };
     let given = service.roots.clone();
     let roots = learnt
-        .filter(|learnt| given.as_ref().is_some_and(|given| given.realm() == learnt.realm()))
+        .filter(|learnt| {
+            given
+                .as_ref()
+                .is_some_and(|given| given.realm() == learnt.realm())
+        })
         .or(given)
         .ok_or_else(|| refused(&"this node registers no passwords"))?;
     if request.proof.len() > PROOF_LENGTH_MAX {

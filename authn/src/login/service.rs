@@ -12,7 +12,6 @@ use super::decoys::Decoys;
 use super::{LOGIN_WITHIN, PROOF_WITHIN, SharedUsers, key, register, second_factor};
 use crate::audit::{Attempt, Auditor};
 use crate::name::Name;
-use crate::roots::Roots;
 use crate::opaque::{
     KE2_LENGTH, LoginContext, LoginSecrets, OpaqueError, PasswordFile, ServerLogin, Stretching,
 };
@@ -23,6 +22,7 @@ use crate::proto::{
     Login, ProveKeyReply, ProveKeyRequest, RegisterReply, RegisterRequest,
 };
 use crate::realm_id::RealmId;
+use crate::roots::Roots;
 use crate::second_factor::SealedSecondFactor;
 use crate::session::{LIFETIME_MS_MAX, SESSION_LIFETIME_MS};
 use crate::statement::{CredentialId, Receipt, Verified};

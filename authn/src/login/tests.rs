@@ -32,6 +32,7 @@ use crate::proto::{
     LogInChallenge, LogInOutcome, LogInProof, LogInReply, LogInRequest, LogInStart, Login,
     LoginClient, LoginServer, ProveKeyReply, ProveKeyRequest, RegisterReply, RegisterRequest,
 };
+use crate::roots::Roots;
 use crate::roster::tests::Fixture;
 use crate::session::{LIFETIME_MS_MAX, SESSION_LIFETIME_MS, latest_end, verify_session};
 use crate::statement::{Credential, Receipt, User, Verified};
@@ -154,7 +155,7 @@ fn changed(root: &SigningKey, record: &UserRecord, change: impl FnOnce(&mut User
     let mut user = record.user().clone();
     user.version += 1;
     change(&mut user);
-    let realm = crate::realm_id::RealmId::of(&root.verifying_key());
+    let realm = crate::realm_id::RealmId::without_heir(&root.verifying_key());
     let user = Verified::issue(&realm, root, 2, user);
     UserRecord::new(user, record.credential().cloned()).expect("they belong together")
 }
@@ -225,7 +226,7 @@ async fn log_in_as(
     let root = world.fixture.root.verifying_key();
     log_in(
         &connection,
-        &root,
+        &Roots::sole(root),
         &name(user),
         &SecretBytes::new(password.to_vec()),
         &session_key.verifying_key(),
@@ -598,7 +599,7 @@ fn a_session_lasts_no_longer_than_the_node_allows() {
         let root = world.fixture.root.verifying_key();
         let session = client::make_session(
             &outcome,
-            &root,
+            &Roots::sole(root),
             &world.fixture.nodes[0].verifying_key(),
             &name("alice"),
             peer.key(),
@@ -632,7 +633,7 @@ fn an_outcome_that_the_root_or_the_password_did_not_make_is_not_believed() {
     let judge = |outcome: &LogInOutcome| {
         client::make_session(
             outcome,
-            &root,
+            &Roots::sole(root),
             &world.fixture.nodes[0].verifying_key(),
             &name("alice"),
             peer.key(),
@@ -829,7 +830,7 @@ async fn a_node_that_does_not_keep_to_the_protocol_is_not_believed() {
         let (_server, connection) = connected(&world.fixture.nodes[0], liar, &session_key).await;
         let outcome = log_in(
             &connection,
-            &root,
+            &Roots::sole(root),
             &name("alice"),
             &SecretBytes::new(b"pw".to_vec()),
             &session_key.verifying_key(),
@@ -930,7 +931,7 @@ async fn a_login_that_succeeds_costs_nothing_and_opens_the_way_for_its_key() {
         let root = world.fixture.root.verifying_key();
         log_in(
             &connection,
-            &root,
+            &Roots::sole(root),
             &name("alice"),
             &SecretBytes::new(b"pw".to_vec()),
             &session_key.verifying_key(),

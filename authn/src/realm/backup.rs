@@ -49,7 +49,7 @@ use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
 use sealmoot_crypto::kdf::{Label, derive_key};
 use sealmoot_crypto::random::RandomError;
 use sealmoot_crypto::secret::{SecretArray, SecretBytes};
-use sealmoot_crypto::signature::{Signature};
+use sealmoot_crypto::signature::Signature;
 use sealmoot_crypto::stream::{self, Options, StreamKey};
 
 use super::{
@@ -449,7 +449,10 @@ impl Content {
         let revoked = match reader.flag()? {
             true => {
                 let record = reader.bytes(SIGNED_RECORD_LENGTH_MAX)?;
-                Some(RevokedSessionsRecord::decode(record, roots).map_err(|error| damaged(&error))?)
+                Some(
+                    RevokedSessionsRecord::decode(record, roots)
+                        .map_err(|error| damaged(&error))?,
+                )
             }
             false => None,
         };

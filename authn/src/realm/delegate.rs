@@ -384,7 +384,9 @@ impl OpenRealm {
         now_ms: u64,
     ) -> Result<OpenRealm, RealmError> {
         let newer = match self.realm.chain() {
-            Some(held) => (held.root(), held.versions()) < (file.chain.root(), file.chain.versions()),
+            Some(held) => {
+                (held.root(), held.versions()) < (file.chain.root(), file.chain.versions())
+            }
             None => false,
         };
         if !self.realm.is_renewed_by(file) || !newer {
@@ -418,10 +420,7 @@ impl OpenRealm {
 }
 
 /// The delegation that the realm in `directory` is for; none in the root's directory.
-pub(super) fn read_chain(
-    directory: &Path,
-    roots: &Roots,
-) -> Result<Option<Chain>, RealmError> {
+pub(super) fn read_chain(directory: &Path, roots: &Roots) -> Result<Option<Chain>, RealmError> {
     let path = directory.join(CHAIN_FILE);
     let bytes = match files::read_secret(&path, CHAIN_BYTES_MAX) {
         Err(FileError::Missing(_)) => return Ok(None),
@@ -451,7 +450,12 @@ pub(super) fn delegation_file(realm: &Realm, chain: &Chain) -> Result<Vec<u8>, R
     let content = files::read_secret(&realm.directory.join("realm"), REALM_FILE_MAX)?;
     let calls = realm.calls()?;
     let newest = &calls[..calls.len().min(CALLS_MAX)];
-    Ok(AcceptedFile::encode(content.expose(), &realm.roots, chain, newest))
+    Ok(AcceptedFile::encode(
+        content.expose(),
+        &realm.roots,
+        chain,
+        newest,
+    ))
 }
 
 fn open_keys(

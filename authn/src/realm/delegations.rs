@@ -435,7 +435,8 @@ impl OpenRealm {
         }
         let detail = format!("{path} below version {lowest_version}: {reason}");
         self.record(now_ms, What::DelegationRevoked, Subject::Nothing, detail)?;
-        let record = RevocationsRecord::new(self.issue(revocations, now_ms)).under_root(self.root_number());
+        let record =
+            RevocationsRecord::new(self.issue(revocations, now_ms)).under_root(self.root_number());
         let file = self.realm.revocations_path();
         Ok(files::write(&file, &record.encode(), Existing::Replace)?)
     }

@@ -59,7 +59,8 @@ impl OpenRealm {
             .collect();
         let detail = format!("{}, version {}", named.join(", "), revoked.version);
         self.record(now_ms, What::NodesRevoked, Subject::Nothing, detail)?;
-        let record = RevokedNodesRecord::new(self.issue(revoked, now_ms)).under_root(self.root_number());
+        let record =
+            RevokedNodesRecord::new(self.issue(revoked, now_ms)).under_root(self.root_number());
         let path = self.realm.revoked_nodes_path();
         files::write(&path, &record.encode(), Existing::Replace)?;
         Ok(record)

@@ -91,7 +91,8 @@ impl OpenRealm {
             Subject::Nothing,
             difference::versioned(version, &difference::of_roles(&before, &roles)),
         )?;
-        let record = RolesRecord::new(self.issue(Roles { version, roles }, now_ms)).under_root(self.root_number());
+        let record = RolesRecord::new(self.issue(Roles { version, roles }, now_ms))
+            .under_root(self.root_number());
         let path = self.realm.roles_path();
         files::write(&path, &record.encode(), Existing::Replace)?;
         Ok(record)

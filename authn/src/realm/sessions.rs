@@ -62,7 +62,8 @@ impl OpenRealm {
             subject,
             format!("{detail}, version {version}"),
         )?;
-        let record = RevokedSessionsRecord::new(self.issue(revoked, now_ms)).under_root(self.root_number());
+        let record =
+            RevokedSessionsRecord::new(self.issue(revoked, now_ms)).under_root(self.root_number());
         let path = self.realm.revoked_sessions_path();
         files::write(&path, &record.encode(), Existing::Replace)?;
         Ok(record)

@@ -114,7 +114,9 @@ fn claim(bytes: &[u8]) -> Result<Claim<RevokedNodes>, RecordError> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::realm_id::RealmId;
     use crate::records::{RecordName, SignedRecord};
+    use crate::statement::StatementError;
     use crate::users::UserDirectory;
     use sealmoot_crypto::signature::SigningKey;
 
@@ -125,7 +127,7 @@ pub(crate) mod tests {
             let name = "n1".parse().expect("a name");
             revoked.revoke(*key, name, 1).expect("room");
         }
-        let realm = RealmId::of(&root.verifying_key());
+        let realm = RealmId::without_heir(&root.verifying_key());
         RevokedNodesRecord::new(Verified::issue(&realm, root, 1, revoked))
     }
 
@@ -137,26 +139,23 @@ pub(crate) mod tests {
     fn revoked_nodes_by_anybody_but_the_root_are_refused() {
         let (root, other) = (key(), key());
         let bytes = revoking(&root, 1, &[other.verifying_key().key_id()]).encode();
-        let realm = RealmId::of(&root.verifying_key());
-        assert!(RevokedNodesRecord::decode_pinned(&bytes, &realm).is_ok());
-        let elsewhere = RealmId::of(&other.verifying_key());
-        assert!(RevokedNodesRecord::decode_pinned(&bytes, &elsewhere).is_err());
         let root = root.verifying_key();
         assert!(matches!(
-            SignedRecord::decode(&bytes, &root),
+            SignedRecord::decode(&bytes, &Roots::sole(root)),
             Ok(SignedRecord::RevokedNodes(_))
         ));
         assert!(matches!(
-            RevokedNodesRecord::decode(&bytes, &other.verifying_key()),
+            RevokedNodesRecord::decode(&bytes, &Roots::sole(other.verifying_key())),
             Err(RecordError::Statement(StatementError::WrongRealm))
         ));
         for index in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[index] ^= 8;
-            assert!(SignedRecord::decode(&changed, &root).is_err(), "{index}");
-            let pinned = RevokedNodesRecord::decode_pinned(&changed, &realm);
-            assert!(pinned.is_err(), "{index}");
-            let cut = SignedRecord::decode(&bytes[..index], &root);
+            assert!(
+                SignedRecord::decode(&changed, &Roots::sole(root)).is_err(),
+                "{index}"
+            );
+            let cut = SignedRecord::decode(&bytes[..index], &Roots::sole(root));
             assert!(cut.is_err(), "{index}");
         }
     }
@@ -175,7 +174,7 @@ pub(crate) mod tests {
         assert_eq!(directory.digest(), second);
         let kept = directory.signed_records().next().expect("a record");
         assert_eq!(kept.encoded_length(), kept.encode().len());
-        let claimed = SignedRecord::claimed(&kept.encode());
+        let claimed = SignedRecord::claimed(&kept.encode(), &Roots::sole(root.verifying_key()));
         assert_eq!(claimed, Ok((RecordName::RevokedNodes, kept.standing())));
         let standing = directory.standing(&RecordName::RevokedNodes);
         assert_eq!(standing, Some(kept.standing()));

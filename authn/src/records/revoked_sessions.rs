@@ -107,6 +107,7 @@ fn claim(bytes: &[u8]) -> Result<Claim<RevokedSessions>, RecordError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::realm_id::RealmId;
     use crate::records::{RecordName, SignedRecord};
     use crate::statement::StatementError;
     use crate::users::UserDirectory;
@@ -119,7 +120,7 @@ mod tests {
         for key in keys {
             revoked.revoke_key(*key, 1).expect("room");
         }
-        let realm = RealmId::of(&root.verifying_key());
+        let realm = RealmId::without_heir(&root.verifying_key());
         RevokedSessionsRecord::new(Verified::issue(&realm, root, 1, revoked))
     }
 
@@ -133,20 +134,20 @@ mod tests {
         let bytes = revoking(&root, 1, &[other.verifying_key().key_id()]).encode();
         let root = root.verifying_key();
         assert!(matches!(
-            SignedRecord::decode(&bytes, &root),
+            SignedRecord::decode(&bytes, &Roots::sole(root)),
             Ok(SignedRecord::RevokedSessions(_))
         ));
         assert!(matches!(
-            RevokedSessionsRecord::decode(&bytes, &other.verifying_key()),
+            RevokedSessionsRecord::decode(&bytes, &Roots::sole(other.verifying_key())),
             Err(RecordError::Statement(StatementError::WrongRealm))
         ));
         for index in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[index] ^= 8;
-            let refused = SignedRecord::decode(&changed, &root).is_err();
+            let refused = SignedRecord::decode(&changed, &Roots::sole(root)).is_err();
             assert!(refused, "{index}");
             assert!(
-                SignedRecord::decode(&bytes[..index], &root).is_err(),
+                SignedRecord::decode(&bytes[..index], &Roots::sole(root)).is_err(),
                 "{index}"
             );
         }
@@ -176,7 +177,7 @@ mod tests {
         let kept = directory.signed_records().next().expect("a record");
         assert_eq!(kept.encode(), revoking(&root, 3, &[one, two]).encode());
         assert_eq!(kept.encoded_length(), kept.encode().len());
-        let claimed = SignedRecord::claimed(&kept.encode());
+        let claimed = SignedRecord::claimed(&kept.encode(), &Roots::sole(root.verifying_key()));
         assert_eq!(claimed, Ok((RecordName::RevokedSessions, kept.standing())));
         assert_eq!(kept.standing().version(), 3);
     }

@@ -26,7 +26,13 @@ impl Standing {
     /// The standing of a record that the root with this number issued.
     #[must_use]
     pub fn of_root(root: u64, version: u64, bytes: &[u8]) -> Self {
-        Self::new(root, SerialPath::default(), Vec::new(), version, sha256(bytes))
+        Self::new(
+            root,
+            SerialPath::default(),
+            Vec::new(),
+            version,
+            sha256(bytes),
+        )
     }
 
     pub(crate) fn new(

@@ -46,8 +46,8 @@ pub use enrolled_key::{
     CredentialId, EnrolledKey, KEYS_BYTES_MAX, KEYS_MAX, KeyUse, LABEL_LENGTH_MAX, Label,
     MalformedCredentialId, MalformedLabel,
 };
-pub use handover::{HANDOVER_CALLS_MAX, HANDOVER_LENGTH_MAX, HANDOVERS_MAX, Handover};
 pub(crate) use enrolled_key::{clashes, encoded_length};
+pub use handover::{HANDOVER_CALLS_MAX, HANDOVER_LENGTH_MAX, HANDOVERS_MAX, Handover};
 pub use revocations::{REASON_LENGTH_MAX, REVOCATIONS_MAX, Revocation, Revocations, is_reason};
 pub use revoked_nodes::{REVOKED_NODES_MAX, RevokedNode, RevokedNodes, TooManyNodes};
 pub use revoked_sessions::{REVOKED_KEYS_MAX, REVOKED_USERS_MAX, RevokedSessions, TooManyRevoked};
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn a_statement_is_believed_from_its_issuer_in_its_realm_only() {
         let root = key();
-        let realm = RealmId::of(&root.verifying_key());
+        let realm = RealmId::without_heir(&root.verifying_key());
         let user_key = key();
         let bytes = session(&user_key, &realm).bytes().to_vec();
         let claim = || Claim::<Session>::decode(&bytes).expect("well formed");
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn no_changed_bit_and_no_truncation_is_believed() {
         let root = key();
-        let realm = RealmId::of(&root.verifying_key());
+        let realm = RealmId::without_heir(&root.verifying_key());
         let user_key = key();
         let bytes = session(&user_key, &realm).bytes().to_vec();
         for bit in 0..bytes.len() * 8 {
@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn one_kind_never_passes_for_another() {
         let root = key();
-        let realm = RealmId::of(&root.verifying_key());
+        let realm = RealmId::without_heir(&root.verifying_key());
         let mut bytes = session(&root, &realm).bytes().to_vec();
         assert!(Claim::<Receipt>::decode(&bytes).is_err());
         bytes[0] = Receipt::KIND;

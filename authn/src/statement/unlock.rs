@@ -46,7 +46,7 @@ mod tests {
     fn an_unlocking_is_believed_from_the_root_in_its_realm_only() {
         let key = || SigningKey::generate().expect("random");
         let (root, user) = (key(), key());
-        let realm = RealmId::of(&root.verifying_key());
+        let realm = RealmId::without_heir(&root.verifying_key());
         let body = Unlock {
             name: "alice".parse().expect("a name"),
         };
@@ -59,7 +59,7 @@ mod tests {
         let forged = Verified::issue(&realm, &user, 5, body.clone());
         let judged = claim(forged.bytes()).verify(&realm, &root.verifying_key());
         assert_eq!(judged.err(), Some(StatementError::WrongIssuer));
-        let elsewhere = RealmId::of(&user.verifying_key());
+        let elsewhere = RealmId::without_heir(&user.verifying_key());
         let foreign = Verified::issue(&elsewhere, &root, 5, body);
         let judged = claim(foreign.bytes()).verify(&realm, &root.verifying_key());
         assert_eq!(judged.err(), Some(StatementError::WrongRealm));

@@ -26,11 +26,11 @@ use crate::ended::EndedSessions;
 use crate::name::Name;
 use crate::opaque::StretchingClass;
 use crate::policy::NamedRoles;
-use crate::roots::{Roots, RootsError};
 use crate::records::{
     RecordName, RevocationsRecord, RevokedNodesRecord, RevokedSessionsRecord, RolesRecord,
     SignedRecord, Standing,
 };
+use crate::roots::{Roots, RootsError};
 use crate::statement::{RevokedSessions, Verified};
 
 /// Most users of a realm, deleted ones too, and records that are kept behind theirs: what a node keeps of them stays in memory
@@ -211,15 +211,27 @@ impl UserDirectory {
         if current == 0 || self.settled_root() < current {
             return;
         }
-        if self.roles.as_ref().is_some_and(|held| held.root() < current) {
+        if self
+            .roles
+            .as_ref()
+            .is_some_and(|held| held.root() < current)
+        {
             self.roles = None;
             self.roles_digest = sha256(&[]);
         }
-        if self.revoked.as_ref().is_some_and(|held| held.root() < current) {
+        if self
+            .revoked
+            .as_ref()
+            .is_some_and(|held| held.root() < current)
+        {
             self.revoked = None;
             self.revoked_digest = sha256(&[]);
         }
-        if self.revoked_nodes.as_ref().is_some_and(|held| held.root() < current) {
+        if self
+            .revoked_nodes
+            .as_ref()
+            .is_some_and(|held| held.root() < current)
+        {
             self.revoked_nodes = None;
             self.revoked_nodes_digest = sha256(&[]);
         }
@@ -748,7 +760,7 @@ mod tests {
         use crate::users::tests::record_with;
         use sealmoot_crypto::password::Cost;
         let world = World::new();
-        let (realm, user) = (RealmId::of(&world.root.verifying_key()), key());
+        let (realm, user) = (RealmId::without_heir(&world.root.verifying_key()), key());
         let secrets = LoginSecrets::generate().expect("random");
         let mut directory = UserDirectory::default();
         for index in 0..CLASSES_MAX as u32 + 6 {

@@ -13,6 +13,7 @@ use sealmoot_authn::pin::{RealmPin, TrustedNode};
 use sealmoot_authn::presentation::Presentation;
 use sealmoot_authn::realm_id::RealmId;
 use sealmoot_authn::records::RevokedNodesRecord;
+use sealmoot_authn::roots::Roots;
 use sealmoot_crypto::secret::SecretBytes;
 use sealmoot_crypto::signature::SigningKey;
 use sealmoot_rpc::details::RetryAfter;
@@ -45,6 +46,8 @@ pub struct LoginRequest {
     pub idle: Option<Duration>,
     /// What is known of nodes that are believed no more.
     pub revoked_nodes: Option<RevokedNodesRecord>,
+    /// What is known of the realm's roots.
+    pub roots: Option<Roots>,
     /// How long it may take.
     pub timeout: Duration,
 }
@@ -84,11 +87,16 @@ pub async fn log_in_with_codes(
         if let Some(record) = &request.revoked_nodes {
             pin.know(record.clone());
         }
-        Arc::new(pin)
+        if let Some(roots) = &request.roots {
+            pin.know_roots(roots)
+                .map_err(|error| Failure::new(Code::Integrity, error))?;
+        }
+        Ok::<_, Failure>(Arc::new(pin))
     };
-    let fresh = || connect_with_fresh_key(pinned(), &request.address, request.timeout);
+    let pin = pinned()?;
+    let fresh = || connect_with_fresh_key(pin.clone(), &request.address, request.timeout);
     let (key, connection) = match former {
-        Some(key) => match connect(&key, pinned(), &request.address, request.timeout).await? {
+        Some(key) => match connect(&key, pin.clone(), &request.address, request.timeout).await? {
             Some(connection) => (key, connection),
             None => fresh().await?,
         },
@@ -108,7 +116,7 @@ pub async fn log_in_with_codes(
             LoginCredential::Password(_) => refused(),
             LoginCredential::Key(_) => refused_key(),
         })?;
-    let root = node.roster.root();
+    let roots = &node.roots;
     let deadline = Instant::now() + request.timeout;
     let proof = loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -117,7 +125,7 @@ pub async fn log_in_with_codes(
             idle_ms: request.idle.map_or(0, whole_ms),
         };
         let who = Claimant {
-            root,
+            roots,
             user: &user,
             session,
         };
@@ -156,6 +164,7 @@ pub async fn log_in_with_codes(
         key_until_ms: proof.expires_ms,
         proof,
         addresses,
+        roots: Some(node.roots.clone()),
     })
 }
 
@@ -170,8 +179,18 @@ fn whole_ms(duration: Duration) -> u64 {
 ///
 /// # Errors
 /// A [`Failure`], as [`log_in`] would.
-pub async fn reach(realm: RealmId, address: &str, timeout: Duration) -> Result<(), Failure> {
-    let pin = Arc::new(RealmPin::new(realm, &Presentation::Anonymous));
+pub async fn reach(
+    realm: RealmId,
+    roots: Option<&Roots>,
+    address: &str,
+    timeout: Duration,
+) -> Result<(), Failure> {
+    let pin = RealmPin::new(realm, &Presentation::Anonymous);
+    if let Some(roots) = roots {
+        pin.know_roots(roots)
+            .map_err(|error| Failure::new(Code::Integrity, error))?;
+    }
+    let pin = Arc::new(pin);
     let (_, connection) = connect_with_fresh_key(pin, address, timeout).await?;
     connection.close();
     Ok(())
@@ -265,7 +284,7 @@ async fn prove(
         // Possession of a key is something else than a password to begin with.
         LoginCredential::Key(key) => login::log_in_with_key(
             connection,
-            who.root,
+            who.roots,
             who.user,
             key,
             who.session,

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use sealmoot_authn::cli::{Code, Failure, NodeOutcome, escaped};
 use sealmoot_authn::ended::Ended;
-use sealmoot_authn::pin::RealmPin;
 use sealmoot_authn::presentation::Presentation;
 use sealmoot_authn::session::proto::{EndReply, EndRequest, SessionsClient};
 use sealmoot_crypto::signature::SigningKey;
@@ -63,7 +62,7 @@ pub async fn end_session(
         session: context.proof.session.clone(),
         receipt: receipt.clone(),
     };
-    let pin = Arc::new(RealmPin::new(context.realm, &presentation));
+    let pin = Arc::new(context.pin(&presentation));
     let connector = Connector::new(&key, pin, super::limits()).map_err(Failure::internal)?;
     let addresses = match addresses.is_empty() {
         true => &context.addresses,

@@ -21,6 +21,7 @@ use sealmoot_authn::cli::{Code, Failure, NodeOutcome};
 use sealmoot_authn::pin::RealmPin;
 use sealmoot_authn::presentation::Presentation;
 use sealmoot_authn::records::RevokedNodesRecord;
+use sealmoot_authn::roots::Roots;
 use sealmoot_crypto::random;
 use sealmoot_crypto::signature::SigningKey;
 use sealmoot_rpc::{Connection, Connector, Execution, Limits, Status};
@@ -138,7 +139,7 @@ impl Client {
             session: context.proof.session.clone(),
             receipt: context.proof.receipt.clone(),
         };
-        let pin = Arc::new(RealmPin::new(context.realm, &presentation));
+        let pin = Arc::new(context.pin(&presentation));
         let addresses = if addresses.is_empty() {
             context.addresses.clone()
         } else {
@@ -184,6 +185,12 @@ impl Client {
     #[must_use]
     pub fn revoked_nodes(&self) -> Option<RevokedNodesRecord> {
         self.pin.revoked_nodes()
+    }
+
+    /// The realm's roots, as far as any node has shown them.
+    #[must_use]
+    pub fn roots(&self) -> Option<Roots> {
+        self.pin.roots()
     }
 
     /// Writes a key.

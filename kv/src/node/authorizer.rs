@@ -8,15 +8,21 @@ use sealmoot_authn::audit::{Auditor, Event, Subject, What, Who};
 use sealmoot_authn::login::{CODES_WITHIN, LOGIN_WITHIN, SharedUsers};
 use sealmoot_authn::name::Name;
 use sealmoot_authn::presentation::Presentation;
+use sealmoot_authn::proto::directory_methods::PUBLISH;
 use sealmoot_authn::realm_id::RealmId;
 use sealmoot_authn::records::RevokedNodesRecord;
+use sealmoot_authn::roots::Roots;
 use sealmoot_authn::roster::{Roster, RosterError, verify_enrolment};
 use sealmoot_authn::session::verify_session;
 use sealmoot_authn::statement::{Claim, Enrolment, Session, Verified};
-use sealmoot_authn::users::{ISSUERS_PER_USER_MAX, RECORD_LENGTH_MAX};
+use sealmoot_authn::users::{ISSUERS_PER_USER_MAX, RECORD_LENGTH_MAX, UserDirectory};
 use sealmoot_crypto::signature::KeyId;
 use sealmoot_rpc::bytes::Bytes;
-use sealmoot_rpc::{Authorizer, Candidate, Code, Connections, Limits, Peer, Refusal};
+use sealmoot_rpc::interceptor::IncomingCall;
+use sealmoot_rpc::{
+    Authorizer, CallContext, Candidate, Code, Connections, Execution, Limits, Peer, Refusal,
+    ServerInterceptor, Status,
+};
 
 use super::identity::Identity;
 use super::sessions::{Freshness, LiveSession, SessionClock, SessionTable};
@@ -33,6 +39,9 @@ pub const SESSION_ENDED: &[u8] = b"session_ended";
 /// asked.
 pub const NODE_REVOKED: &[u8] = sealmoot_authn::pin::NODE_REVOKED;
 
+/// How often at most a former root's words are put on record, in milliseconds.
+const OLD_ROOT_NOTED_EVERY_MS: u64 = 60_000;
+
 /// What a stranger's connection may hold: one portion of published records and
 /// what stands around it.
 const STRANGER_BYTES_MAX: usize = sealmoot_authn::publish::PUBLISH_BYTES_MAX + 32 * 1024;
@@ -41,6 +50,24 @@ const STRANGER_BYTES_MAX: usize = sealmoot_authn::publish::PUBLISH_BYTES_MAX + 3
 /// there may be several records.
 const STRANGER_OUTGOING_MAX: usize =
     sealmoot_authn::fetch::FETCH_BYTES_MAX + ISSUERS_PER_USER_MAX * RECORD_LENGTH_MAX + 64 * 1024;
+
+/// At a node that was revoked, nobody does anything but bring records: a former root may
+/// have said so, and the present one has to be heard.
+pub(super) struct RevokedNode(pub(super) Arc<Trust>);
+
+impl ServerInterceptor for RevokedNode {
+    fn before(&self, _: &mut CallContext, call: &IncomingCall) -> Result<(), Status> {
+        if call.method == PUBLISH || !self.0.is_revoked_itself() {
+            return Ok(());
+        }
+        let message = "this node was revoked";
+        Err(Status::new(
+            Code::Unavailable,
+            Execution::NotStarted,
+            message,
+        ))
+    }
+}
 
 /// Who a peer is.
 #[derive(Debug, Clone)]
@@ -67,6 +94,8 @@ pub struct Trust {
     pub enrolled: RwLock<Vec<Verified<Enrolment>>>,
     /// What records sessions that do not hold; tools have none.
     pub auditor: Option<Auditor>,
+    /// When a former root's word was last put on record.
+    pub old_root_noted_ms: Mutex<Option<u64>>,
     /// The wall clock.
     pub now_ms: fn() -> u64,
     /// The clock by which sessions are judged.
@@ -89,6 +118,7 @@ impl Trust {
             roster: RwLock::new(None),
             users: SharedUsers::default(),
             auditor: None,
+            old_root_noted_ms: Mutex::default(),
             now_ms: || 0,
             clock: SessionClock::new(|| 0),
             sessions: Mutex::default(),
@@ -103,6 +133,12 @@ impl Trust {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// The realm's roots as this node knows them by now.
+    pub fn roots(&self) -> Roots {
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        users.roots().unwrap_or(&self.identity.roots).clone()
     }
 
     fn realm(&self) -> RealmId {
@@ -127,13 +163,15 @@ impl Trust {
             }
             Presentation::Member { roster, .. } => self.judge_member(candidate, &roster),
             Presentation::Candidate {
-                root,
+                inception,
                 call,
                 enrolment,
+                ..
             } => {
-                let same = root == self.identity.root && call == self.identity.call.bytes();
+                let same = inception == *self.identity.roots.inception()
+                    && call == self.identity.call.bytes();
                 if !same {
-                    return Err(foreign(&RealmId::of(&root), &self.realm()));
+                    return Err(foreign(&inception.realm(), &self.realm()));
                 }
                 self.judge_candidate(candidate, &enrolment)
             }
@@ -141,7 +179,8 @@ impl Trust {
     }
 
     /// Nobody talks to a node that the root revoked, and it talks to nobody once it knows:
-    /// what it was told before is all that it has.
+    /// what it was told before is all that it has. Strangers alone come in, and do nothing
+    /// but bring records ([`RevokedNode`]).
     fn check_not_revoked(
         &self,
         candidate: &Candidate<'_>,
@@ -154,7 +193,7 @@ impl Trust {
         let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
         let (code, message) = if is_node && users.is_node_revoked(&candidate.key_id) {
             (Code::Unauthenticated, "the node's key was revoked")
-        } else if users.is_node_revoked(&self.identity.key.verifying_key().key_id()) {
+        } else if !matches!(presentation, Presentation::Anonymous) && self.is_self_revoked(&users) {
             (Code::Unavailable, "this node was revoked")
         } else {
             return Ok(());
@@ -164,11 +203,30 @@ impl Trust {
         Err(refusal)
     }
 
-    /// The record of revoked nodes, to be shown; empty before the first.
-    fn revoked_nodes(&self) -> Vec<u8> {
+    /// The roots and the record of revoked nodes, to be shown; empty before the first of
+    /// either. Of one moment: nobody believes a record by a root that is not shown.
+    fn shown(&self) -> (Vec<u8>, Vec<u8>) {
         let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        let roots = users.roots().unwrap_or(&self.identity.roots);
+        let roots = if roots.number() > 0 {
+            roots.encode()
+        } else {
+            Vec::new()
+        };
         let record = users.revoked_nodes_record();
-        record.map(RevokedNodesRecord::encode).unwrap_or_default()
+        let record = record.map(RevokedNodesRecord::encode).unwrap_or_default();
+        (roots, record)
+    }
+
+    /// Whether a root revoked this node itself.
+    pub(super) fn is_revoked_itself(&self) -> bool {
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        self.is_self_revoked(&users)
+    }
+
+    /// The same of users that are read already.
+    fn is_self_revoked(&self, users: &UserDirectory) -> bool {
+        users.is_node_revoked(&self.identity.key.verifying_key().key_id())
     }
 
     /// Whether the root revoked the node with this key.
@@ -261,6 +319,22 @@ impl Trust {
         );
     }
 
+    /// Puts on record that a former root's key is in use, at most once a minute.
+    pub(super) fn note_old_root(&self, who: &Who, detail: &str) {
+        let now_ms = (self.now_ms)();
+        let mut noted = self
+            .old_root_noted_ms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if noted.is_some_and(|noted| now_ms.saturating_sub(noted) < OLD_ROOT_NOTED_EVERY_MS) {
+            return;
+        }
+        *noted = Some(now_ms);
+        drop(noted);
+        tracing::warn!(%detail, "a former root signed something new");
+        self.note_refused(What::OldRootRefused, who.clone(), Subject::Nothing, detail);
+    }
+
     fn note_refused(&self, what: What, who: Who, subject: Subject, detail: &str) {
         let Some(auditor) = &self.auditor else {
             return;
@@ -278,7 +352,7 @@ impl Trust {
             // This node has not learnt yet that the cluster has formed. It
             // countersigns one list only, so a roster that it is on is the one.
             None => {
-                let roster = Roster::decode(bytes, &self.realm()).map_err(refuse_roster)?;
+                let roster = Roster::decode_formed(bytes, &self.roots()).map_err(refuse_roster)?;
                 let own_key = self.identity.key.verifying_key();
                 let own_call = roster.call().bytes() == self.identity.call.bytes();
                 if own_call && roster.member_with_key(&own_key).is_none() {
@@ -293,7 +367,7 @@ impl Trust {
         }
         match roster.member_with_key(candidate.key) {
             Some(member) => Ok(Claims::Member(member.name.clone())),
-            None => Err(match Roster::decode(bytes, &self.realm()) {
+            None => Err(match Roster::decode_formed(bytes, &self.roots()) {
                 Err(error) => refuse_roster(error),
                 Ok(_) => foreign(&self.realm(), &self.realm()),
             }),
@@ -341,13 +415,16 @@ impl Trust {
 
 impl Authorizer for Trust {
     fn present(&self) -> Bytes {
+        let (roots, revoked_nodes) = self.shown();
         let presentation = match self.roster() {
             Some(roster) => Presentation::Member {
                 roster: roster.encode(),
-                revoked_nodes: self.revoked_nodes(),
+                revoked_nodes,
+                roots,
             },
             None => Presentation::Candidate {
-                root: self.identity.root,
+                inception: *self.identity.roots.inception(),
+                roots,
                 call: self.identity.call.bytes().to_vec(),
                 enrolment: self.identity.enrolment.bytes().to_vec(),
             },

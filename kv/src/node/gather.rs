@@ -198,7 +198,7 @@ fn countersign(
     };
     let written = Identity {
         key: sealmoot_crypto::signature::SigningKey::from_seed(&identity.key.to_seed()),
-        root: identity.root,
+        roots: identity.roots.clone(),
         login: Arc::clone(&identity.login),
         call: identity.call.clone(),
         enrolment: identity.enrolment.clone(),

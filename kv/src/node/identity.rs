@@ -13,9 +13,9 @@
 //! and the file `identity` in the data directory, sealed under it, holds
 //!
 //! ```text
-//!      1  version, 3
+//!      1  version, 4
 //!     32  seed of the node's signing key
-//!     32  the realm's root public key
+//!    4+n  the realm's roots, as the invite brought them
 //!    129  the realm's login secrets, as the invite brought them
 //!    4+n  the call that the node answered
 //!    4+n  its enrolment
@@ -33,13 +33,14 @@ use std::sync::Arc;
 use sealmoot_authn::files::{self, Existing, FileError};
 use sealmoot_authn::opaque::{LOGIN_SECRETS_LENGTH, LoginSecrets};
 use sealmoot_authn::realm_id::RealmId;
+use sealmoot_authn::roots::{ROOTS_LENGTH_MAX, Roots, RootsError};
 use sealmoot_authn::roster::{RosterError, verify_call, verify_enrolment};
 use sealmoot_authn::statement::{
     Call, CallMember, Enrolment, NODES_MAX, STATEMENT_LENGTH_MAX, Verified,
 };
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
 use sealmoot_crypto::secret::{SecretArray, SecretBytes};
-use sealmoot_crypto::signature::{SigningKey, VerifyingKey};
+use sealmoot_crypto::signature::SigningKey;
 
 /// Name of the sealed file in the data directory.
 pub const IDENTITY_FILE: &str = "identity";
@@ -47,12 +48,13 @@ pub const IDENTITY_FILE: &str = "identity";
 pub const IDENTITY_BYTES_MAX: usize = 128 * 1024;
 const KEY_MAGIC: &[u8; 5] = b"SMNK\x01";
 const KEY_FILE_BYTES: usize = 37;
-// Version 1 had no login secrets, version 2 not the invite's path.
-const VERSION: u8 = 3;
+// Version 1 had no login secrets, version 2 not the invite's path, version 3 the root
+// key alone.
+const VERSION: u8 = 4;
 /// Longest path of an invite in bytes.
 const INVITE_PATH_MAX: usize = 4096;
-/// Version, keys, login secrets, incarnation and count.
-const FIXED_BYTES: usize = 1 + 32 + 32 + LOGIN_SECRETS_LENGTH + 8 + 4;
+/// Version, key, roots, login secrets, incarnation and count.
+const FIXED_BYTES: usize = 1 + 32 + 4 + ROOTS_LENGTH_MAX + LOGIN_SECRETS_LENGTH + 8 + 4;
 
 /// An identity that is not what a node writes.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +62,9 @@ pub enum IdentityError {
     /// The bytes are no identity.
     #[error("the node's identity does not decode: {0}")]
     Malformed(#[from] EncodingError),
+    /// The realm's roots in it are not to be believed.
+    #[error("the node's identity holds forged roots: {0}")]
+    Roots(#[from] RootsError),
     /// A statement in it is not to be believed.
     #[error("the node's identity holds a forged statement: {0}")]
     Roster(#[from] RosterError),
@@ -69,8 +74,8 @@ pub enum IdentityError {
 pub struct Identity {
     /// Its key.
     pub key: SigningKey,
-    /// The realm's root key.
-    pub root: VerifyingKey,
+    /// The realm's roots when the node was made. What it learnt since is in its log.
+    pub roots: Roots,
     /// What it answers logins with; the same on every node of the realm.
     pub login: Arc<LoginSecrets>,
     /// The call that it answered.
@@ -90,7 +95,7 @@ impl Identity {
     /// The realm.
     #[must_use]
     pub fn realm(&self) -> RealmId {
-        RealmId::of(&self.root)
+        self.roots.realm()
     }
 
     /// The node's place in the call.
@@ -130,7 +135,7 @@ impl Identity {
         let mut writer = Writer::with_capacity(FIXED_BYTES + 4 + invite.len() + room);
         writer.u8(VERSION);
         writer.fixed(self.key.to_seed().expose());
-        writer.fixed(&self.root.to_bytes());
+        writer.bytes(&self.roots.encode());
         writer.fixed(self.login.encode().expose());
         writer.bytes(self.call.bytes());
         writer.bytes(self.enrolment.bytes());
@@ -158,12 +163,11 @@ impl Identity {
             .into());
         }
         let key = SigningKey::from_seed(&SecretArray::from_bytes(reader.array()?));
-        let root = VerifyingKey::from_bytes(&reader.array()?)
-            .map_err(|_| EncodingError::Invalid("the root key is malformed"))?;
+        let roots = Roots::decode_unpinned(reader.bytes(ROOTS_LENGTH_MAX)?)?;
         let login = Arc::new(LoginSecrets::decode(reader.fixed(LOGIN_SECRETS_LENGTH)?)?);
-        let realm = RealmId::of(&root);
+        let realm = roots.realm();
         let call =
-            verify_call(reader.bytes(STATEMENT_LENGTH_MAX)?, &root).map_err(RosterError::from)?;
+            verify_call(reader.bytes(STATEMENT_LENGTH_MAX)?, &roots).map_err(RosterError::from)?;
         let enrolment = verify_enrolment(reader.bytes(STATEMENT_LENGTH_MAX)?, &realm, &call)?;
         let incarnation = reader.u64()?;
         let invite = reader.bytes(INVITE_PATH_MAX)?;
@@ -180,7 +184,7 @@ impl Identity {
         }
         Ok(Self {
             key,
-            root,
+            roots,
             login,
             call,
             enrolment,
@@ -250,7 +254,7 @@ mod tests {
 
     fn identity() -> Identity {
         let (root, invite, node) = (key(), key(), key());
-        let realm = RealmId::of(&root.verifying_key());
+        let realm = RealmId::without_heir(&root.verifying_key());
         let call = Call {
             id: [7; 16],
             realm_name: "acme".parse().expect("a name"),

@@ -123,7 +123,11 @@ impl Gathering {
     /// [`GatherError::NotBelieved`] when the enrolments make no list.
     pub fn countersign(&mut self, identity: &Identity) -> Result<(), GatherError> {
         let enrolments = self.enrolments.values().cloned().collect();
-        let draft = Draft::assemble(identity.root, identity.call.clone(), enrolments)?;
+        let draft = Draft::assemble(
+            *identity.roots.inception(),
+            identity.call.clone(),
+            enrolments,
+        )?;
         let key: &SigningKey = &identity.key;
         self.countersignatures
             .insert(identity.member().name.clone(), draft.countersign(key));
@@ -186,7 +190,7 @@ mod tests {
         invite: &SigningKey,
         at: usize,
     ) -> Identity {
-        let realm = RealmId::of(&root.verifying_key());
+        let realm = RealmId::without_heir(&root.verifying_key());
         let node_key = key();
         let enrolment = Enrolment {
             call_id: call.body().id,
@@ -221,7 +225,12 @@ mod tests {
             expires_ms: 100,
             members,
         };
-        let call = Verified::issue(&RealmId::of(&root.verifying_key()), &root, 1, call);
+        let call = Verified::issue(
+            &RealmId::without_heir(&root.verifying_key()),
+            &root,
+            1,
+            call,
+        );
         let identities = (0..3)
             .map(|at| identity(&call, &root, &invites[at], at))
             .collect();

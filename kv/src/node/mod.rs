@@ -54,6 +54,7 @@ pub use startup::{
 };
 
 use audit::NodeAudit;
+use authorizer::RevokedNode;
 use authorizer::{TowardsPeers, Trust};
 use engine::Engine;
 use links::{Links, number_of};
@@ -179,6 +180,7 @@ impl Node {
         }
         let audit = Arc::new(NodeAudit::start(opened.audit, now_ms).map_err(internal)?);
         let trust = Arc::new(Trust {
+            old_root_noted_ms: Mutex::default(),
             auditor: Some(audit.auditor.clone()),
             enrolled: RwLock::new(gathering.enrolments().cloned().collect()),
             roster: RwLock::new(opened.roster.map(Arc::new)),
@@ -460,9 +462,10 @@ fn router(shared: &Arc<Shared>, now_ms: fn() -> u64) -> Result<Router, NodeError
         Arc::clone(&shared.throttle),
         now_ms,
     )
-    .registering_for_delegates_of(trust.identity.root)
+    .registering_for_delegates_of(trust.identity.roots.clone())
     .audited(shared.audit.auditor.clone());
     Router::new()
+        .intercepted_by(RevokedNode(Arc::clone(trust)))
         .service(LoginServer::new(login))
         .and_then(|router| {
             router.service(DirectoryServer::new(DirectoryService(Arc::clone(shared))))
@@ -552,8 +555,7 @@ async fn reconcile_with(
     let records = service::fetch_from(
         &directory,
         &cluster.engine,
-        &trust.users,
-        &trust.identity.root,
+        trust,
         &service::Recorder {
             audit,
             throttle,

@@ -204,6 +204,8 @@ impl Trust {
                 {
                     return Some(node_revoked(Code::Unauthenticated));
                 }
+                // They may bring records, and do nothing else.
+                Some(Claims::Anonymous) => return None,
                 _ => return out.then(|| node_revoked(Code::Unavailable)),
             };
             let why = session.ended(&users, now_ms)?;

@@ -12,6 +12,7 @@ use sealmoot_authn::files::{self, FileError, Lock};
 use sealmoot_authn::invite::Invite;
 use sealmoot_authn::parallel;
 use sealmoot_authn::records::{RecordName, SignedRecord, Standing};
+use sealmoot_authn::roots::{Roots, RootsError};
 use sealmoot_authn::roster::{Roster, RosterError};
 use sealmoot_authn::statement::{Enrolment, Verified};
 use sealmoot_authn::throttle::{Throttle, ThrottleKey, ThrottleLimits};
@@ -19,7 +20,7 @@ use sealmoot_authn::users::{RecordError, UserDirectory};
 use sealmoot_crypto::encoding::EncodingError;
 use sealmoot_crypto::random::{self, RandomError};
 use sealmoot_crypto::secret::SecretArray;
-use sealmoot_crypto::signature::{SigningKey, VerifyingKey};
+use sealmoot_crypto::signature::SigningKey;
 
 use super::audit::{self, OpenedAudit};
 use super::identity::{
@@ -209,7 +210,7 @@ fn make_node(
     let incarnation = u64::from_le_bytes(random::array()?) >> 1;
     let identity = Identity {
         key,
-        root: *invite.root(),
+        roots: invite.roots().clone(),
         login: Arc::clone(invite.login()),
         call: invite.call().clone(),
         enrolment: Verified::issue(&invite.realm(), invite.key(), now_ms, answer),
@@ -264,21 +265,23 @@ pub fn open(
     let mut throttle = Throttle::new(ThrottleKey::of(&identity.login), ThrottleLimits::default());
     let mut roster = None;
     let mut time_ms = 0;
-    let realm = identity.realm();
-    let root = identity.root;
+    let mut roots = identity.roots.clone();
     let mut take_record = |_: u64, bytes: &[u8]| -> Result<(), ReplayError> {
         match Record::decode(bytes)? {
-            Record::Roster(bytes) => roster = Some(Roster::decode(&bytes, &realm)?),
+            Record::Roster(bytes) => roster = Some(Roster::decode_formed(&bytes, &roots)?),
             // Whether it is to be believed depends on the roster.
             Record::Signed(bytes) if bytes.first() == Some(&ENDED_TAG) => ended.push(bytes),
             Record::Signed(bytes) => {
-                let (name, standing) = SignedRecord::claimed(&bytes)?;
+                let (name, standing) = SignedRecord::claimed(&bytes, &roots)?;
                 let versions = standing.delegations().to_vec();
                 let by = (name, standing.path().clone(), versions);
                 let held = newest.get(&by);
                 if held.is_none_or(|(held, _)| *held < standing) {
                     newest.insert(by, (standing, bytes));
                 }
+            }
+            Record::Roots(bytes) => {
+                roots.take(&bytes)?;
             }
             Record::Throttle(bytes) => throttle.replay(&bytes)?,
             Record::Time(heard_ms) => time_ms = time_ms.max(heard_ms),
@@ -300,7 +303,7 @@ pub fn open(
         &mut take_record,
     )
     .map_err(|error| open_failure(directory, error))?;
-    let mut users = believed(newest, &root).map_err(|error| OpenFailure::Integrity {
+    let mut users = believed(newest, &roots).map_err(|error| OpenFailure::Integrity {
         file: "log".to_owned(),
         what: ReplayError::from(error).to_string(),
     })?;
@@ -343,7 +346,7 @@ type NewestRecords = BTreeMap<(RecordName, SerialPath, Vec<u64>), (Standing, Vec
 /// authenticates: a record that a node goes by is one that it verified in this life, and
 /// on all processors, only the newest of each, that is a few seconds for a hundred
 /// thousand users.
-fn believed(newest: NewestRecords, root: &VerifyingKey) -> Result<UserDirectory, RecordError> {
+fn believed(newest: NewestRecords, roots: &Roots) -> Result<UserDirectory, RecordError> {
     // The revocations first, as in a realm's directory: what counts of several issuers'
     // records is known only then.
     let (first, others): (Vec<_>, Vec<_>) = newest
@@ -353,9 +356,13 @@ fn believed(newest: NewestRecords, root: &VerifyingKey) -> Result<UserDirectory,
     let newest: Vec<(Standing, Vec<u8>)> = newest.map(|(_, record)| record).collect();
     let mut users = UserDirectory::default();
     for portion in newest.chunks(RECORDS_AT_ONCE) {
-        for record in parallel::try_map(portion, |(_, bytes)| SignedRecord::decode(bytes, root))? {
+        for record in parallel::try_map(portion, |(_, bytes)| SignedRecord::decode(bytes, roots))? {
             users.apply_signed(record);
         }
+    }
+    // Last: all that is in the log was taken before a later root was known.
+    if users.learn_roots(roots).is_err() {
+        unreachable!("a directory that knows no roots takes any");
     }
     Ok(users)
 }
@@ -504,6 +511,8 @@ enum ReplayError {
     Record(#[from] EncodingError),
     #[error("the roster is not to be believed: {0}")]
     Roster(#[from] RosterError),
+    #[error("the realm's roots are not to be believed: {0}")]
+    Roots(#[from] RootsError),
     #[error("a user record is not to be believed: {0}")]
     User(#[from] RecordError),
 }
@@ -686,7 +695,7 @@ mod tests {
             second_factor: None,
         };
         let public = root.verifying_key();
-        let user = Verified::issue(&RealmId::of(&public), &delegate, 20, user);
+        let user = Verified::issue(&RealmId::without_heir(&public), &delegate, 20, user);
         let chain = Chain::issue(None, root, &public, delegation, 1).expect("issued");
         UserRecord::by_delegate(chain, user, None).expect("within")
     }
@@ -700,7 +709,7 @@ mod tests {
             version: 1,
             entries: [(SerialPath::of([serial]), entry)].into(),
         };
-        let realm = RealmId::of(&root.verifying_key());
+        let realm = RealmId::without_heir(&root.verifying_key());
         RevocationsRecord::new(Verified::issue(&realm, root, 1, revocations))
     }
 

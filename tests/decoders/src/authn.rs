@@ -28,7 +28,7 @@ pub(crate) const FAMILIES: &[&[Decoder]] = &[
 static ROOT: LazyLock<SigningKey> = LazyLock::new(|| key(1));
 
 fn realm() -> RealmId {
-    RealmId::of(&ROOT.verifying_key())
+    RealmId::without_heir(&ROOT.verifying_key())
 }
 
 fn key(number: u8) -> SigningKey {

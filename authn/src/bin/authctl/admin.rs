@@ -462,7 +462,9 @@ fn not_taken(error: DelegationFileError) -> Failure {
             Code::Integrity,
             "have it handed over again: authctl admin request, authctl admin grant",
         ),
-        DelegationFileError::Delegation(_) | DelegationFileError::Call(_) => (
+        DelegationFileError::Roots(_)
+        | DelegationFileError::Delegation(_)
+        | DelegationFileError::Call(_) => (
             Code::Integrity,
             "have it made again where the root is: authctl admin grant",
         ),

@@ -37,6 +37,8 @@ const GLOSSARY: &str = "Events:
   second_factor_removed
                     likewise, of a user's second factor
   sessions_revoked  sessions were ended before their time
+  root_handed_over  another key speaks for the realm as its root
+  old_root_refused  a former root signed something new: its key is in wrong hands
   nodes_revoked     nodes were revoked: their keys are believed no more
   password_registered
                     the node answered a step of a delegate's setting of a password
@@ -255,6 +257,8 @@ pub(crate) fn context_failure(error: ContextError) -> Failure {
         ContextError::Damaged { .. } => {
             Failure::new(Code::Config, &error).hint("log in again to replace it")
         }
+        ContextError::Roots(_) => Failure::new(Code::Integrity, &error)
+            .hint("somebody has a root key and its heir: ask who administers the realm"),
         ContextError::File(error) => error.into(),
     }
 }

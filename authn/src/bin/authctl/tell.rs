@@ -96,8 +96,10 @@ fn deliver(
         .enable_all()
         .build()
         .map_err(Failure::internal)?;
+    let revoked = realm.revoked_nodes()?;
     let patience = context.common.timeout / TIMEOUT_SHARE;
-    let failed = runtime.block_on(publish::publish(realm.id(), deliveries, patience));
+    let telling = publish::publish(realm.roots(), revoked, deliveries, patience);
+    let failed = runtime.block_on(telling);
     // A name that is still being resolved must not hold the command up.
     runtime.shutdown_background();
     let publish::Told {

@@ -18,9 +18,9 @@ use crate::proto::{
     LoginClient, ProveKeyChallenge, ProveKeyOutcome, ProveKeyProof, ProveKeyReply, ProveKeyRequest,
     ProveKeyStart,
 };
+use crate::roots::Roots;
 use crate::session::latest_end;
 use crate::statement::{Body, Claim, Receipt, Session, Unsigned};
-use crate::roots::Roots;
 use crate::users::verify_user;
 
 /// Why a login by key failed.

@@ -23,6 +23,7 @@ use crate::proto::{
     LogInReply, LogInRequest, Login, LoginClient, LoginServer, ProveKeyChallenge, ProveKeyOutcome,
     ProveKeyProof, ProveKeyReply, ProveKeyRequest, ProveKeyStart, RegisterReply, RegisterRequest,
 };
+use crate::roots::Roots;
 use crate::session::LIFETIME_MS_MAX;
 use crate::session::{SESSION_LIFETIME_MS, verify_session};
 use crate::statement::Body;
@@ -73,7 +74,7 @@ async fn log_in_as(
         connected(&world.fixture.nodes[0], world.service(0), session_key).await;
     log_in_with_key(
         &connection,
-        &world.fixture.root.verifying_key(),
+        &Roots::sole(world.fixture.root.verifying_key()),
         &name(user),
         &ClientKey::Held(SigningKey::from_seed(&key.to_seed())),
         &session_key.verifying_key(),
@@ -818,7 +819,7 @@ async fn a_node_that_does_not_keep_to_the_protocol_is_not_believed() {
         let (_server, connection) = connected(&world.fixture.nodes[0], liar, &session_key).await;
         let outcome = log_in_with_key(
             &connection,
-            &root,
+            &Roots::sole(root),
             &name("alice"),
             &ClientKey::Held(SigningKey::from_seed(&world.alice.to_seed())),
             &session_key.verifying_key(),

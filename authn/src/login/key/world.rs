@@ -123,7 +123,7 @@ impl World {
     pub(super) fn client(&self, peer: &Peer, node: usize, user: &str, key: &SigningKey) -> Client {
         let node_key = self.fixture.nodes[node].verifying_key();
         Client {
-            root: self.fixture.root.verifying_key(),
+            roots: self.fixture.roots(),
             node_key,
             transcript: Transcript {
                 realm: self.fixture.realm(),

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::audit::{AuditRefused, Auditor, Event, Outcome, Subject, Submissions, What, Who, queue};
+use crate::roots::Roots;
 
 pub(super) fn auditor() -> (Auditor, Submissions) {
     queue(MacKey::from_secret(&SecretArray::from_bytes([1; 32])))
@@ -39,7 +40,7 @@ async fn log_in_audited(
     let (_server, connection) = connected(&world.fixture.nodes[0], service, &session_key).await;
     log_in(
         &connection,
-        &world.fixture.root.verifying_key(),
+        &Roots::sole(world.fixture.root.verifying_key()),
         &name(user),
         &SecretBytes::new(password.to_vec()),
         &session_key.verifying_key(),

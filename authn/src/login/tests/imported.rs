@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::proto::LogInAgain;
+use crate::roots::Roots;
 
 /// A world in which bob has a password `pw` that was imported and is to be changed, and
 /// nobody has another kind: those who do not exist seem to have one like bob's.
@@ -198,7 +199,7 @@ async fn a_proof_with_an_imported_password_takes_its_charge_back() {
         let (_server, connection) = connected(&world.fixture.nodes[0], service, &session_key).await;
         let outcome = log_in(
             &connection,
-            &world.fixture.root.verifying_key(),
+            &Roots::sole(world.fixture.root.verifying_key()),
             &name("bob"),
             &SecretBytes::new(b"pw".to_vec()),
             &session_key.verifying_key(),

@@ -5,6 +5,7 @@ use crate::delegation::Chain;
 use crate::delegation::tests::{revoked, terms};
 use crate::fetch::Prover;
 use crate::opaque::ClientRegistration;
+use crate::roots::Roots;
 use crate::statement::Delegation;
 
 /// Dana, a delegate of the root, from 10 until 10,000 unless it is changed.
@@ -19,7 +20,13 @@ impl Delegate {
         let mut delegation = terms("dana", &key, 5);
         delegation.expires_ms = 10_000;
         change(&mut delegation);
-        let chain = Chain::issue(None, root, &root.verifying_key(), delegation, 1);
+        let chain = Chain::issue(
+            None,
+            root,
+            &Roots::sole(root.verifying_key()),
+            delegation,
+            1,
+        );
         Self {
             key,
             chain: chain.expect("issued"),
@@ -32,7 +39,13 @@ impl Delegate {
         let key = key();
         let mut delegation = terms(name, &key, serial);
         delegation.expires_ms = 10_000;
-        let chain = Chain::issue(Some(&self.chain), &self.key, &root, delegation, 1);
+        let chain = Chain::issue(
+            Some(&self.chain),
+            &self.key,
+            &Roots::sole(root),
+            delegation,
+            1,
+        );
         Self {
             key,
             chain: chain.expect("issued"),
@@ -42,14 +55,14 @@ impl Delegate {
     fn prover(&self, world: &World) -> Prover {
         let key = SigningKey::from_seed(&self.key.to_seed());
         let root = world.fixture.root.verifying_key();
-        Prover::new(key, root, Some(self.chain.clone()))
+        Prover::new(key, Roots::sole(root), Some(self.chain.clone()))
     }
 }
 
 async fn node(world: &World, limits: ThrottleLimits) -> (ServerHandle, Connection) {
     let root = world.fixture.root.verifying_key();
     let service = world.throttled(0, limits);
-    let service = service.registering_for_delegates_of(root);
+    let service = service.registering_for_delegates_of(Roots::sole(root));
     connected(&world.fixture.nodes[0], service, &key()).await
 }
 
@@ -99,7 +112,11 @@ async fn nobody_else_and_no_other_name_gets_an_evaluation() {
     let (_, message) = first_message();
     let of = |key: &SigningKey, chain: Option<Chain>| {
         let root = world.fixture.root.verifying_key();
-        Prover::new(SigningKey::from_seed(&key.to_seed()), root, chain)
+        Prover::new(
+            SigningKey::from_seed(&key.to_seed()),
+            Roots::sole(root),
+            chain,
+        )
     };
     let late = Delegate::of(&world, |delegation| delegation.expires_ms = NOW_MS);
     let early = Delegate::of(&world, |delegation| delegation.valid_from_ms = NOW_MS + 1);

@@ -10,6 +10,7 @@ use super::*;
 use crate::audit::{Auditor, Outcome, What};
 use crate::policy::Role;
 use crate::proto::{LogInCode, LogInCodeNeeded};
+use crate::roots::Roots;
 use crate::second_factor::totp::STEP_MS;
 use crate::second_factor::{Enrolled, SecondFactor};
 use crate::statement::Roles;
@@ -145,9 +146,9 @@ impl World {
     ) -> Result<SessionProof, LoginError> {
         let (_server, connection) =
             connected(&self.fixture.nodes[node], service, session_key).await;
-        let root = self.fixture.root.verifying_key();
+        let roots = self.fixture.roots();
         let who = Claimant {
-            root: &root,
+            roots: &roots,
             user: &name(user),
             session: (&session_key.verifying_key()).into(),
         };
@@ -234,7 +235,7 @@ async fn without_a_code_the_password_alone_is_not_enough() {
     let (_server, connection) = connected(&world.fixture.nodes[0], service, &session_key).await;
     let outcome = log_in(
         &connection,
-        &world.fixture.root.verifying_key(),
+        &Roots::sole(world.fixture.root.verifying_key()),
         &name("alice"),
         &SecretBytes::new(b"pw".to_vec()),
         &session_key.verifying_key(),

@@ -80,7 +80,10 @@ impl UserDirectory {
         if self.is_ended(standing.root(), standing.path()) {
             return false;
         }
-        if self.all_of(name).any(|held| held.record.root() > standing.root()) {
+        if self
+            .all_of(name)
+            .any(|held| held.record.root() > standing.root())
+        {
             return false;
         }
         let bucket = &self.buckets[bucket_of(name)];
@@ -135,9 +138,7 @@ impl UserDirectory {
             .iter()
             .flat_map(|bucket| bucket.records.values().chain(bucket.behind.values()));
         let former = all.filter(|held| held.record.root() < current);
-        let mut names: Vec<Name> = former
-            .map(|held| held.record.user().name.clone())
-            .collect();
+        let mut names: Vec<Name> = former.map(|held| held.record.user().name.clone()).collect();
         names.sort_unstable();
         names.dedup();
         for name in names {

@@ -9,7 +9,7 @@ use sealmoot_authn::cli::{
     StandardInput, is_terminal, now_ms, parse_duration, read_private_key, rfc3339,
 };
 use sealmoot_authn::client_key::ClientKey;
-use sealmoot_authn::context::{known_revoked_nodes, names};
+use sealmoot_authn::context::{known_revoked_nodes, known_roots, names};
 use sealmoot_authn::realm_id::RealmId;
 use sealmoot_crypto::signature::SigningKey;
 use sealmoot_kv::client::{
@@ -79,7 +79,9 @@ pub(crate) fn login(
     let realm = pin.realm;
     if args.asks(common) {
         // Nobody types a password for a node that cannot take it.
-        block_on(reach(realm, &address, common.timeout)).map_err(|failure| pin.explain(failure))?;
+        let roots = known_roots(&places.config, &realm);
+        block_on(reach(realm, roots.as_ref(), &address, common.timeout))
+            .map_err(|failure| pin.explain(failure))?;
     }
     let credential = credential(args, &format!("user {user} at {address}"), common)?;
     // A context keeps its key when its session is over.
@@ -89,6 +91,7 @@ pub(crate) fn login(
         .map(|former| SigningKey::from_seed(&former.session_seed));
     let request = LoginRequest {
         revoked_nodes: known_revoked_nodes(&places.config, &realm),
+        roots: known_roots(&places.config, &realm),
         key,
         realm,
         address,

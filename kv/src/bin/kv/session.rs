@@ -1,7 +1,7 @@
 //! From the flags and the stored context to a client.
 
 use sealmoot_authn::cli::{Code, CommonArgs, Failure, Output, Places, now_ms};
-use sealmoot_authn::context::{keep_revoked_nodes, known_revoked_nodes, names};
+use sealmoot_authn::context::{keep_revoked_nodes, keep_roots, known_revoked_nodes, names};
 use sealmoot_kv::client::{Client, Context, ContextError};
 use sealmoot_kv::proto::NodeReport;
 
@@ -93,6 +93,8 @@ pub(crate) fn context_failure(error: ContextError) -> Failure {
         ContextError::Damaged { .. } => {
             Failure::new(Code::Config, &error).hint("log in again to replace it")
         }
+        ContextError::Roots(_) => Failure::new(Code::Integrity, &error)
+            .hint("somebody has a root key and its heir: ask who administers the realm"),
         ContextError::File(error) => error.into(),
     }
 }
@@ -128,6 +130,16 @@ pub(crate) fn block_on<R>(work: impl Future<Output = Result<R, Failure>>) -> Res
 
 /// Keeps what the client learnt of nodes that are believed no more, for the next commands.
 fn remember(client: &Client, output: &Output) {
+    if let Some(roots) = client.roots() {
+        let kept = Places::find()
+            .and_then(|places| keep_roots(&places.config, &roots).map_err(context_failure));
+        if let Err(failure) = kept {
+            output.warning(format!(
+                "which roots the realm has is not kept: {}",
+                failure.message
+            ));
+        }
+    }
     let Some(record) = client.revoked_nodes() else {
         return;
     };

@@ -15,13 +15,13 @@ use sealmoot_authn::proto::{
     Directory, DirectoryClient, FetchReply, FetchRequest, PublishReply, PublishRequest,
 };
 use sealmoot_authn::records::{RecordName, RevocationsRecord, SignedRecord, Standing};
+use sealmoot_authn::roots::{ROOTS_TAG, Roots, RootsError};
 use sealmoot_authn::statement::{Claim, Unlock};
 use sealmoot_authn::throttle::{Account, LoginThrottle, UnlockError};
 use sealmoot_authn::users::{
     DELEGATED_TAG, DIGEST_LENGTH, RECORD_LENGTH_MAX, RecordError, USERS_MAX, UserDirectory,
     UserRecord,
 };
-use sealmoot_crypto::signature::VerifyingKey;
 use sealmoot_rpc::bytes::Bytes;
 use sealmoot_rpc::{CallContext, Code, Execution, Status};
 
@@ -53,24 +53,30 @@ impl Directory for DirectoryService {
     ) -> Result<PublishReply, Status> {
         let cluster = self.0.cluster().ok_or_else(not_formed)?;
         let trust = &self.0.trust;
-        let (unlocks, records): (Vec<Bytes>, Vec<Bytes>) = request
-            .records
+        let recorder = Recorder {
+            audit: &self.0.audit,
+            throttle: &self.0.throttle,
+            who: who(context.peer(), None),
+            without_room: WithoutRoom::Refused,
+        };
+        let mut records = request.records;
+        let mut taken = 0;
+        // The roots come first: what else comes may rest on them.
+        if records.first().is_some_and(is_roots) {
+            let roots = records.remove(0);
+            taken += u32::from(take_roots(&cluster.engine, trust, &roots, &recorder).await?);
+        }
+        if records.iter().any(is_roots) {
+            return Err(malformed("roots come once, and before anything else"));
+        }
+        let (unlocks, records): (Vec<Bytes>, Vec<Bytes>) = records
             .into_iter()
             .partition(|record| record.first() == Some(&Unlock::TAG));
+        if !unlocks.is_empty() && trust.is_revoked_itself() {
+            return Err(malformed("this node was revoked"));
+        }
         let others = others_users(trust, &records).await?;
-        let mut taken = take_records(
-            &cluster.engine,
-            &trust.users,
-            &trust.identity.root,
-            &records,
-            &Recorder {
-                audit: &self.0.audit,
-                throttle: &self.0.throttle,
-                who: who(context.peer(), None),
-                without_room: WithoutRoom::Refused,
-            },
-        )
-        .await?;
+        taken += take_records(&cluster.engine, trust, &records, &recorder).await?;
         if taken > 0 {
             trust.cut_ended();
         }
@@ -99,6 +105,11 @@ impl Directory for DirectoryService {
             return Ok(reply);
         }
         reply.differs = true;
+        if let Some(roots) = users.roots()
+            && roots.number() > request.roots
+        {
+            reply.roots = Bytes::from(roots.encode());
+        }
         if request.buckets.is_empty() {
             return Ok(reply);
         }
@@ -146,9 +157,13 @@ impl Directory for DirectoryService {
             bytes += encoded.len();
             reply.records.push(Bytes::from(encoded));
         }
-        if let (Some(revocations), true) = (users.revocations_record(), after.is_none())
-            && users.revocations_digest() != *request.revocations
-        {
+        // Those of a later root than the asker's end all that former roots said: they come
+        // behind everything else.
+        let settles = users.settled_root() > request.settled_root;
+        let revocations = users
+            .revocations_record()
+            .filter(|_| users.revocations_digest() != *request.revocations);
+        if let (Some(revocations), true, false) = (revocations, after.is_none(), settles) {
             let encoded = revocations.encode();
             bytes += encoded.len();
             reply.records.push(Bytes::from(encoded));
@@ -165,6 +180,9 @@ impl Directory for DirectoryService {
             last = name.to_string();
             of_last = Some(name);
             reply.records.push(Bytes::from(encoded));
+        }
+        if let (Some(revocations), true, true) = (revocations, reply.next.is_empty(), settles) {
+            reply.records.push(Bytes::from(revocations.encode()));
         }
         Ok(reply)
     }
@@ -214,7 +232,7 @@ impl DirectoryService {
         let node = identity.key.verifying_key().key_id();
         let refused =
             |error: &dyn std::fmt::Display| failed(Code::PermissionDenied, &error.to_string());
-        let chain = verify_proof(proof, &identity.root, &node, context.peer().binding())
+        let chain = verify_proof(proof, &trust.roots(), &node, context.peer().binding())
             .map_err(|error| refused(&error))?;
         let Some(chain) = chain else {
             return Ok(Asker::Issuer(SerialPath::default()));
@@ -238,7 +256,7 @@ impl DirectoryService {
 /// # Errors
 /// When one of the records is not to be believed, or not now.
 async fn others_users(trust: &Trust, records: &[Bytes]) -> Result<Vec<String>, Status> {
-    let root = trust.identity.root;
+    let roots = trust.roots();
     // Each once: the same record a thousand times is a thousand signatures to check.
     let delegated: BTreeSet<&Bytes> = records
         .iter()
@@ -250,7 +268,7 @@ async fn others_users(trust: &Trust, records: &[Bytes]) -> Result<Vec<String>, S
     }
     // Nothing of what is held is told before the record was believed: strangers could
     // else ask whose names there are.
-    let verify = move || parallel::try_map(&delegated, |bytes| UserRecord::decode(bytes, &root));
+    let verify = move || parallel::try_map(&delegated, |bytes| UserRecord::decode(bytes, &roots));
     let believed = tokio::task::spawn_blocking(verify)
         .await
         .map_err(|_| failed(Code::Internal, "verifying signed records failed"))?
@@ -287,7 +305,7 @@ async fn take_unlock(shared: &Shared, record: &[u8], who: Who) -> Result<bool, S
         Status::new(code, Execution::NotStarted, error.to_string())
     };
     let unlock = Claim::<Unlock>::decode(record.get(1..).unwrap_or_default())
-        .and_then(|claim| claim.verify(&identity.realm(), &identity.root))
+        .and_then(|claim| claim.verify(&identity.realm(), shared.trust.roots().current()))
         .map_err(|error| not_believed(Code::PermissionDenied, &error))?;
     let audit = &shared.audit;
     let place = audit
@@ -361,13 +379,12 @@ fn malformed(what: &str) -> Status {
 pub(in crate::node) async fn fetch_from(
     peer: &DirectoryClient,
     engine: &Engine,
-    users: &SharedUsers,
-    root: &VerifyingKey,
+    trust: &Trust,
     recorder: &Recorder<'_>,
     within: Duration,
 ) -> Result<u32, Status> {
     let held = {
-        let users = users.read().unwrap_or_else(PoisonError::into_inner);
+        let users = trust.users.read().unwrap_or_else(PoisonError::into_inner);
         FetchRequest {
             digest: users.digest().to_vec().into(),
             buckets: users.bucket_digests().into(),
@@ -375,6 +392,8 @@ pub(in crate::node) async fn fetch_from(
             revoked: users.revoked_digest().to_vec().into(),
             revocations: users.revocations_digest().to_vec().into(),
             revoked_nodes: users.revoked_nodes_digest().to_vec().into(),
+            roots: users.root_number(),
+            settled_root: users.settled_root(),
             ..FetchRequest::default()
         }
     };
@@ -391,7 +410,10 @@ pub(in crate::node) async fn fetch_from(
     // A peer that never comes to an end must not keep this node from the others.
     for _ in 0..FETCH_PORTIONS_MAX {
         let reply = peer.fetch(request.clone(), within).await?;
-        taken += take_records(engine, users, root, &reply.records, recorder).await?;
+        if !reply.roots.is_empty() {
+            taken += u32::from(take_roots(engine, trust, &reply.roots, recorder).await?);
+        }
+        taken += take_records(engine, trust, &reply.records, recorder).await?;
         if reply.next.is_empty() {
             break;
         }
@@ -407,21 +429,24 @@ pub(in crate::node) async fn fetch_from(
 /// When one is not to be believed, cannot be recorded, or the disk fails.
 pub(in crate::node) async fn take_records(
     engine: &Engine,
-    users: &SharedUsers,
-    root: &VerifyingKey,
+    trust: &Trust,
     records: &[Bytes],
     recorder: &Recorder<'_>,
 ) -> Result<u32, Status> {
     if records.is_empty() {
         return Ok(0);
     }
-    let candidates = worth_verifying(users, records)?;
+    let users = &trust.users;
+    let roots = trust.roots();
+    if recorder.without_room == WithoutRoom::Refused {
+        refuse_former(trust, records, &roots, recorder)?;
+    }
+    let candidates = worth_verifying(users, records, &roots)?;
     // All are believed before any is taken. Many are verified where they do not keep
     // other calls waiting.
-    let root = *root;
     let verify = move || -> Result<Vec<(SignedRecord, Bytes)>, RecordError> {
         parallel::try_map(&candidates, |bytes| {
-            Ok((SignedRecord::decode(bytes, &root)?, bytes.clone()))
+            Ok((SignedRecord::decode(bytes, &roots)?, bytes.clone()))
         })
     };
     let believed = if records.len() > VERIFIED_AT_ONCE_MAX {
@@ -502,6 +527,111 @@ pub(in crate::node) async fn take_records(
     Ok(taken)
 }
 
+fn is_roots(record: &Bytes) -> bool {
+    record.first() == Some(&ROOTS_TAG)
+}
+
+/// Takes the realm's roots if there are any that are not known here; says whether there
+/// were. Anybody may bring them: they are believed for their signatures.
+///
+/// # Errors
+/// When they are not to be believed or go another way than those known, cannot be
+/// recorded, or the disk fails.
+pub(in crate::node) async fn take_roots(
+    engine: &Engine,
+    trust: &Trust,
+    bytes: &Bytes,
+    recorder: &Recorder<'_>,
+) -> Result<bool, Status> {
+    let refuse = |error: &RootsError| failed(Code::PermissionDenied, &error.to_string());
+    let mut roots = trust.roots();
+    if !roots.take(bytes).map_err(|error| refuse(&error))? {
+        return Ok(false);
+    }
+    let place = recorder
+        .audit
+        .auditor
+        .place()
+        .map_err(|refused| unavailable(refused, Execution::NotStarted))?;
+    let number = {
+        let mut users = trust.users.write().unwrap_or_else(PoisonError::into_inner);
+        // Another request may have brought these just now, or others.
+        if !users.learn_roots(&roots).map_err(|error| refuse(&error))? {
+            return Ok(false);
+        }
+        // Under the same lock: nothing that rests on them comes before them in the log.
+        engine.enqueue(vec![Record::Roots(roots.encode())])
+    };
+    engine.durable_through(number).await.map_err(|error| {
+        Status::new(
+            Code::Unavailable,
+            Execution::MaybeExecuted,
+            error.to_string(),
+        )
+    })?;
+    tracing::warn!(number = roots.number(), root = %roots.current().key_id(), "the realm has another root");
+    if let Some(cluster) = trust.roster()
+        && !roots.is_call_valid(cluster.call())
+    {
+        tracing::error!(
+            "the realm was handed over without this cluster's call: no client that knows it \
+             will believe this node"
+        );
+    }
+    let now_ms = recorder.audit.now_ms();
+    let event = Event::done(
+        now_ms,
+        What::RootHandedOver,
+        recorder.who.clone(),
+        Subject::Nothing,
+    );
+    let detail = format!("root {} {}", roots.number(), roots.current().key_id());
+    let recorded = place.submit(event.detail(detail));
+    recorded
+        .durable()
+        .await
+        .map_err(|refused| unavailable(refused, Execution::MaybeExecuted))?;
+    Ok(true)
+}
+
+/// Refuses what a former root signed and is not held here. Between nodes the same is no
+/// error: a peer may not have heard of the new root yet.
+///
+/// # Errors
+/// By name, and on record where the signature is that root's: whoever has its key uses it.
+fn refuse_former(
+    trust: &Trust,
+    records: &[Bytes],
+    roots: &Roots,
+    recorder: &Recorder<'_>,
+) -> Result<(), Status> {
+    for bytes in records {
+        let Ok((name, standing)) = SignedRecord::claimed(bytes, roots) else {
+            continue;
+        };
+        if standing.root() == roots.number() {
+            continue;
+        }
+        let is_news = {
+            let users = trust.users.read().unwrap_or_else(PoisonError::into_inner);
+            users.standing(&name).is_none_or(|held| held < standing)
+        };
+        if !is_news {
+            continue;
+        }
+        SignedRecord::decode(bytes, roots).map_err(|error| refused(&error))?;
+        trust.note_old_root(
+            &recorder.who,
+            &format!("{name:?} of root {}", standing.root()),
+        );
+        return Err(failed(
+            Code::PermissionDenied,
+            "a former root of the realm signed it",
+        ));
+    }
+    Ok(())
+}
+
 /// Tells the throttle what users log in with now whose records changed. Revocations may
 /// have put another's record in the place of any delegate's user.
 fn know_accounts(users: &SharedUsers, throttle: &LoginThrottle, changed: &[RecordName]) {
@@ -566,10 +696,14 @@ fn change_of(users: &UserDirectory, record: &SignedRecord) -> (What, Subject, St
 
 /// The records that claim to prevail over those held. The others would change
 /// nothing, so nobody needs to know whether they are forged.
-fn worth_verifying(users: &SharedUsers, records: &[Bytes]) -> Result<Vec<Bytes>, Status> {
+fn worth_verifying(
+    users: &SharedUsers,
+    records: &[Bytes],
+    roots: &Roots,
+) -> Result<Vec<Bytes>, Status> {
     let claimed: Vec<(RecordName, Standing)> = records
         .iter()
-        .map(|bytes| SignedRecord::claimed(bytes))
+        .map(|bytes| SignedRecord::claimed(bytes, roots))
         .collect::<Result<_, _>>()
         .map_err(|error| refused(&error))?;
     let users = users.read().unwrap_or_else(PoisonError::into_inner);

@@ -23,7 +23,7 @@ pub(super) const ALL: &[Decoder] = &[
         authenticates: true,
         samples: || vec![chain().encode()],
         check: |bytes| {
-            let chain = Chain::decode(bytes, &ROOT.verifying_key());
+            let chain = Chain::decode(bytes, &Roots::sole(ROOT.verifying_key()));
             if let Ok(chain) = &chain {
                 assert_eq!(chain.encode(), bytes);
             }

@@ -60,7 +60,9 @@ pub(super) fn ask(
     let revoked = realm.revoked_nodes()?;
     // Whoever asks proves nothing: a roster is believed for its signatures.
     let key = SigningKey::generate().map_err(Failure::internal)?;
-    let pin = Arc::new(RealmPin::new(realm.id(), &Presentation::Anonymous));
+    let pin = RealmPin::new(realm.id(), &Presentation::Anonymous);
+    pin.know_roots(realm.roots()).map_err(Failure::internal)?;
+    let pin = Arc::new(pin);
     let connector = Connector::new(&key, pin, Limits::default()).map_err(Failure::internal)?;
     let timeout = context.common.timeout.min(super::ASK_WITHIN);
     let (mut nodes, rosters) = block_on(async {

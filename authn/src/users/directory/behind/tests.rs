@@ -1,6 +1,7 @@
 use super::*;
 use crate::delegation::tests::{World, key, revoked, terms, user};
 use crate::records::{RevocationsRecord, SignedRecord};
+use crate::roots::Roots;
 use crate::statement::{Revocation, Verified};
 use crate::users::tests::record_of_keys;
 use sealmoot_crypto::signature::SigningKey;
@@ -39,8 +40,14 @@ fn versions(world: &World) -> [UserRecord; 3] {
 fn by_other(world: &World, serial: u64, key: &SigningKey, version: u64) -> UserRecord {
     let root = world.root.verifying_key();
     let name = format!("fred{serial}");
-    let chain = Chain::issue(None, &world.root, &root, terms(&name, key, serial), 1);
-    let realm = crate::realm_id::RealmId::of(&root);
+    let chain = Chain::issue(
+        None,
+        &world.root,
+        &Roots::sole(root),
+        terms(&name, key, serial),
+        1,
+    );
+    let realm = crate::realm_id::RealmId::without_heir(&root);
     let user = Verified::issue(&realm, key, 20, user("bob", version));
     UserRecord::by_delegate(chain.expect("issued"), user, None).expect("within")
 }
@@ -135,7 +142,7 @@ fn a_younger_delegates_record_counts_again_at_its_newest_version() {
         let older = by_other(&world, 6, &fred, 3);
         let mut off = older.user().clone();
         off.enabled = false;
-        let realm = crate::realm_id::RealmId::of(&world.root.verifying_key());
+        let realm = crate::realm_id::RealmId::without_heir(&world.root.verifying_key());
         let statement = Verified::issue(&realm, &fred, 20, off);
         let chain = older.chain().expect("a chain").clone();
         UserRecord::by_delegate(chain, statement, None).expect("within")

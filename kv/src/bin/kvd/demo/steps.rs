@@ -46,6 +46,7 @@ pub(super) async fn show(
     talk.heading("A user logs in: the session is a key, not a token")?;
     let request = LoginRequest {
         revoked_nodes: None,
+        roots: None,
         idle: None,
         realm,
         address: nodes[0].address.clone(),
