@@ -507,6 +507,7 @@ mod tests {
         let config = directory.path();
         let version = || known_revoked_nodes(config, &realm).map(|known| known.version());
         assert_eq!(version(), None);
+        keep_roots(config, &Roots::sole(root.verifying_key())).expect("kept");
         for (told, kept) in [(2, 2), (1, 2), (3, 3)] {
             let record = revoking(&root, told, &[]);
             keep_revoked_nodes(config, &realm, &record).expect("kept");
@@ -515,6 +516,33 @@ mod tests {
         let path = revoked_nodes_path(config, &realm);
         files::write(&path, b"\x08", Existing::Replace).expect("written");
         assert_eq!(version(), None);
+    }
+
+    #[test]
+    fn what_is_known_of_roots_never_goes_back_and_takes_no_fork() {
+        use crate::roots::tests::Keys;
+        let keys = Keys::new(4);
+        let (one, two) = (keys.after(1), keys.after(2));
+        let realm = one.realm();
+        let directory = tempfile::tempdir().expect("a directory");
+        let config = directory.path();
+        let number = || known_roots(config, &realm).map(|known| known.number());
+        assert_eq!(number(), None);
+        for (told, kept) in [(&one, 1), (&two, 2), (&one, 2), (&keys.first(), 2)] {
+            keep_roots(config, told).expect("kept");
+            assert_eq!(number(), Some(kept));
+        }
+        let calls = [[1; 32]];
+        let fork = keys.next(&keys.first(), 1, &calls);
+        let refused = keep_roots(config, &fork);
+        assert!(matches!(
+            refused,
+            Err(ContextError::Roots(RootsError::Fork(1)))
+        ));
+        assert_eq!(number(), Some(2));
+        let path = roots_path(config, &realm);
+        files::write(&path, &Keys::new(2).first().encode(), Existing::Replace).expect("written");
+        assert_eq!(number(), None, "of another realm");
     }
 
     #[test]

@@ -333,4 +333,156 @@ mod tests {
         assert!(judge(&pin, &key_of(0), &showing(forged)).is_err());
         judge(&pin, &key_of(2), &showing(Vec::new())).expect("trusted");
     }
+
+    /// A realm that goes from root to root, and one node of a cluster of each root.
+    struct Handed {
+        keys: crate::roots::tests::Keys,
+        node: SigningKey,
+    }
+
+    impl Handed {
+        fn new() -> Self {
+            let keys = crate::roots::tests::Keys::new(4);
+            let node = SigningKey::generate().expect("random");
+            Self { keys, node }
+        }
+
+        fn call(&self, root: usize) -> crate::statement::Verified<crate::statement::Call> {
+            let member = crate::statement::CallMember {
+                name: "n1".parse().expect("a name"),
+                address: "127.0.0.1:1".to_owned(),
+                invite_key: self.node.verifying_key(),
+            };
+            let call = crate::statement::Call {
+                id: [root as u8; 16],
+                realm_name: "acme".parse().expect("a name"),
+                expires_ms: 9,
+                members: vec![member],
+            };
+            let realm = self.keys.first().realm();
+            crate::statement::Verified::issue(&realm, &self.keys.0[root], 1, call)
+        }
+
+        /// A node of the cluster that this call made, which shows these roots.
+        fn shows(
+            &self,
+            call: crate::statement::Verified<crate::statement::Call>,
+            roots: &Roots,
+            revoked_nodes: Vec<u8>,
+        ) -> Presentation {
+            let enrolment = crate::statement::Enrolment {
+                call_id: call.body().id,
+                name: "n1".parse().expect("a name"),
+                node_key: self.node.verifying_key(),
+            };
+            let realm = roots.realm();
+            let enrolment = crate::statement::Verified::issue(&realm, &self.node, 1, enrolment);
+            let inception = *roots.inception();
+            let draft = crate::roster::Draft::assemble(inception, call, vec![enrolment]);
+            let draft = draft.expect("it answers");
+            let signature = draft.countersign(&self.node);
+            let roster = draft.complete(vec![signature]).expect("countersigned");
+            Presentation::Member {
+                roster: roster.encode(),
+                revoked_nodes,
+                roots: match roots.number() {
+                    0 => Vec::new(),
+                    _ => roots.encode(),
+                },
+            }
+        }
+
+        fn revoked(&self, root: usize) -> Vec<u8> {
+            let realm = self.keys.first().realm();
+            let body = crate::statement::RevokedNodes::default();
+            let statement = crate::statement::Verified::issue(&realm, &self.keys.0[root], 1, body);
+            RevokedNodesRecord::new(statement).encode()
+        }
+    }
+
+    #[test]
+    fn who_knows_the_roots_believes_no_call_that_a_thief_made_with_a_former_key() {
+        let handed = Handed::new();
+        let first = handed.keys.first();
+        let digest = sealmoot_crypto::digest::sha256(handed.call(0).bytes());
+        let named = handed.keys.next(&first, 1, &[digest]);
+        let unnamed = handed.keys.next(&first, 1, &[]);
+        let key = handed.node.verifying_key();
+        let pin = || RealmPin::new(first.realm(), &Presentation::Anonymous);
+        // Before anybody told of a handover, it is a cluster as any other.
+        let behind = handed.shows(handed.call(0), &first, Vec::new());
+        assert!(judge(&pin(), &key, &behind).is_ok());
+        for (roots, believed) in [(&named, true), (&unnamed, false)] {
+            let knowing = pin();
+            knowing.know_roots(roots).expect("of this realm");
+            let showing = handed.shows(handed.call(0), roots, Vec::new());
+            for shown in [&behind, &showing] {
+                let judged = judge(&knowing, &key, shown);
+                assert_eq!(judged.is_ok(), believed);
+                if let Err(refusal) = judged {
+                    assert_eq!(refusal.details, OLD_CALL);
+                }
+            }
+            // What it shows is learnt, whether it is believed itself or not.
+            let learning = pin();
+            assert_eq!(judge(&learning, &key, &showing).is_ok(), believed);
+            assert_eq!(learning.roots().map(|roots| roots.number()), Some(1));
+            assert_eq!(judge(&learning, &key, &behind).is_ok(), believed);
+        }
+    }
+
+    #[test]
+    fn a_fork_and_roots_of_another_realm_change_nothing_that_is_known() {
+        let handed = Handed::new();
+        let (first, one) = (handed.keys.first(), handed.keys.after(1));
+        let digest = sealmoot_crypto::digest::sha256(handed.call(0).bytes());
+        let fork = handed.keys.next(&first, 1, &[digest]);
+        let pin = RealmPin::new(first.realm(), &Presentation::Anonymous);
+        pin.know_roots(&one).expect("of this realm");
+        let shown = handed.shows(handed.call(0), &fork, Vec::new());
+        let refusal = judge(&pin, &handed.node.verifying_key(), &shown);
+        assert_eq!(refusal.err().expect("refused").details, ROOT_FORK);
+        assert_eq!(pin.know_roots(&fork), Err(RootsError::Fork(1)));
+        let other = Handed::new().keys.after(1);
+        assert!(matches!(
+            pin.know_roots(&other),
+            Err(RootsError::WrongRealm { .. })
+        ));
+        let known = pin.roots().map(|roots| roots.encode());
+        assert_eq!(known, Some(one.encode()));
+    }
+
+    #[test]
+    fn revoked_nodes_by_a_root_that_the_node_does_not_show_are_refused() {
+        let handed = Handed::new();
+        let (first, one) = (handed.keys.first(), handed.keys.after(1));
+        let key = handed.node.verifying_key();
+        let of_one = handed.call(1);
+        let pin = || {
+            let pin = RealmPin::new(first.realm(), &Presentation::Anonymous);
+            pin.know_roots(&one).expect("of this realm");
+            pin
+        };
+        let whole = handed.shows(of_one.clone(), &one, handed.revoked(1));
+        assert!(judge(&pin(), &key, &whole).is_ok());
+        let Presentation::Member {
+            roster,
+            revoked_nodes,
+            ..
+        } = whole
+        else {
+            unreachable!("it is a member");
+        };
+        let torn = Presentation::Member {
+            roster,
+            revoked_nodes,
+            roots: Vec::new(),
+        };
+        let refusal = judge(&pin(), &key, &torn).err().expect("refused");
+        assert!(
+            refusal.message.contains("does not show"),
+            "{}",
+            refusal.message
+        );
+    }
 }

@@ -174,8 +174,8 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_or_version_is_refused() {
-        assert!(Presentation::decode(&[2, 9]).is_err());
-        for version in [0, 1, 3] {
+        assert!(Presentation::decode(&[VERSION, 9]).is_err());
+        for version in [0, 1, 2, 4] {
             assert!(Presentation::decode(&[version, 0]).is_err());
         }
     }

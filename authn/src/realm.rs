@@ -136,6 +136,9 @@ pub enum RealmError {
     /// The passphrase does not open the root key.
     #[error("wrong passphrase")]
     WrongPassphrase,
+    /// The key that comes after the root did not open.
+    #[error(transparent)]
+    Heir(#[from] HeirError),
     /// A user of this name exists.
     #[error("user {0} exists already")]
     UserExists(Name),
@@ -422,6 +425,25 @@ impl Realm {
             KeysError::WrongPassphrase => RealmError::WrongPassphrase,
             KeysError::Damaged(what) => damaged(&path, &what),
         })
+    }
+
+    /// Opens the key that comes after the root, from this directory or from where it was
+    /// moved to. With the root's it hands the realm over ([`Roots::hand_over`]).
+    ///
+    /// # Errors
+    /// [`RealmError::Heir`], [`RealmError::File`] where there is no such file.
+    pub fn open_heir(
+        &self,
+        file: Option<&Path>,
+        passphrase: &[u8],
+    ) -> Result<SigningKey, RealmError> {
+        let path = match file {
+            Some(file) => file.to_owned(),
+            None => self.directory.join(HEIR_FILE),
+        };
+        let content = files::read_secret(&path, HEIR_FILE_MAX)?;
+        let opened = heir::open(content.expose(), passphrase, self.roots.heir());
+        Ok(opened?)
     }
 
     fn open_login_secrets(
@@ -1302,6 +1324,40 @@ pub(crate) mod tests {
             Err(RealmError::File(FileError::Exists(_)))
         ));
         assert_eq!(Realm::all(directory.path()).expect("listed").len(), 1);
+    }
+
+    #[test]
+    fn the_heir_opens_with_its_passphrase_and_no_other_key_passes_for_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        for realm in ["acme", "other"] {
+            Realm::create(directory.path(), &name(realm), b"passphrase").expect("created");
+        }
+        let realm = Realm::open(&directory.path().join("acme")).expect("opens");
+        let heir = realm.open_heir(None, b"passphrase").expect("opens");
+        assert_eq!(heir.verifying_key().key_id(), *realm.roots().heir());
+        assert!(matches!(
+            realm.open_heir(None, b"passphrasf"),
+            Err(RealmError::Heir(HeirError::WrongPassphrase))
+        ));
+        // Another realm's, and a damaged one.
+        let other = directory.path().join("other").join(HEIR_FILE);
+        assert!(matches!(
+            realm.open_heir(Some(&other), b"passphrase"),
+            Err(RealmError::Heir(HeirError::WrongPassphrase))
+        ));
+        let path = realm.directory().join(HEIR_FILE);
+        let mut bytes = std::fs::read(&path).expect("read");
+        bytes[40] ^= 1;
+        std::fs::write(&path, bytes).expect("written");
+        assert!(matches!(
+            realm.open_heir(None, b"passphrase"),
+            Err(RealmError::Heir(HeirError::Damaged(_)))
+        ));
+        std::fs::remove_file(&path).expect("removed");
+        assert!(matches!(
+            realm.open_heir(None, b"passphrase"),
+            Err(RealmError::File(FileError::Missing(_)))
+        ));
     }
 
     #[test]

@@ -16,14 +16,19 @@ use sealmoot_authn::context::Context;
 use sealmoot_authn::ended::Ended;
 use sealmoot_authn::invite::Invite;
 use sealmoot_authn::name::Name;
-use sealmoot_authn::pin::RealmPin;
+use sealmoot_authn::pin::{RealmPin, TrustedNode};
 use sealmoot_authn::presentation::Presentation;
 use sealmoot_authn::proto::{DirectoryClient, PublishRequest};
 use sealmoot_authn::realm::{NewKey, OpenRealm, Realm};
-use sealmoot_authn::records::{RecordName, SignedRecord};
+use sealmoot_authn::records::{RecordName, RevocationsRecord, RevokedNodesRecord, SignedRecord};
+use sealmoot_authn::roots::Roots;
 use sealmoot_authn::session::client::{SeenSessions, fetch};
 use sealmoot_authn::session::proto::{EndRequest, EndedRequest, SessionsClient, TakeEndedRequest};
-use sealmoot_authn::statement::{EnrolledKey, KeyUse, RevokedSessions};
+use sealmoot_authn::statement::{
+    EnrolledKey, KeyUse, Revocations, RevokedNodes, RevokedSessions, User, Verified,
+};
+use sealmoot_authn::users::UserRecord;
+use sealmoot_crypto::digest::sha256;
 use sealmoot_crypto::signature::{KeyId, SigningKey};
 use sealmoot_kv::client::{EndedAt, LoginCredential, LoginRequest, end_session, log_in};
 use sealmoot_kv::node::authorizer::{KEY_REVOKED, SESSION_ENDED};
@@ -197,6 +202,7 @@ impl Cluster {
         let key = SigningKey::from_seed(&self.alice_key.to_seed());
         let request = LoginRequest {
             revoked_nodes: None,
+            roots: None,
             realm: self.realm.realm().id(),
             address: self.addresses[index].clone(),
             user: "alice".to_owned(),
@@ -713,6 +719,162 @@ async fn a_revoked_node_is_cut_off_and_so_are_the_sessions_that_it_made() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(reaches(&cluster, 2), (1, 3));
     serves_again(&cluster.connect(0, &kept).await).await;
+}
+
+/// The seed that lies sealed in a realm's directory.
+fn root_key(cluster: &Cluster) -> SigningKey {
+    use sealmoot_crypto::passphrase_box;
+    use sealmoot_crypto::secret::SecretArray;
+
+    let realm = cluster.realm.realm();
+    let content = std::fs::read(realm.directory().join("root.sealed")).expect("read");
+    let sealed = &content[..content.len() - 32];
+    let id = realm.id();
+    let keys = passphrase_box::open(b"passphrase", "realm root key", id.as_bytes(), sealed);
+    let keys = keys.expect("the passphrase");
+    let seed = SecretArray::from_slice(&keys.expose()[..32]).expect("a seed");
+    SigningKey::from_seed(&seed)
+}
+
+/// Hands records to a node as who knows these roots and these revoked nodes.
+async fn bring(
+    cluster: &Cluster,
+    index: usize,
+    roots: &Roots,
+    revoked: Option<&RevokedNodesRecord>,
+    records: Vec<Vec<u8>>,
+) -> Result<u32, Status> {
+    let pin = RealmPin::new(roots.realm(), &Presentation::Anonymous);
+    pin.know_roots(roots).expect("of this realm");
+    if let Some(revoked) = revoked {
+        pin.know(revoked.clone());
+    }
+    let key = SigningKey::generate().expect("random");
+    let connector = Connector::new(&key, Arc::new(pin), Limits::default()).expect("limits");
+    let connected = connector.connect(&cluster.addresses[index], PATIENCE).await;
+    let directory = DirectoryClient::new(connected.expect("connected"));
+    let records = records.into_iter().map(Bytes::from).collect();
+    let told = directory.publish(PublishRequest { records }, PATIENCE);
+    told.await.map(|reply| reply.taken)
+}
+
+/// The roots that a node shows.
+async fn shown_at(cluster: &Cluster, index: usize) -> u64 {
+    let key = SigningKey::generate().expect("random");
+    let connector = cluster.stranger(&key);
+    let connected = connector.connect(&cluster.addresses[index], PATIENCE).await;
+    let connected = connected.expect("connected");
+    let node = connected.peer().claims::<TrustedNode>().expect("judged");
+    node.roots.number()
+}
+
+#[tokio::test]
+async fn a_cluster_that_a_thief_of_the_root_shut_down_is_taken_back_by_the_heir() {
+    let mut cluster = Cluster::form(cli::now_ms, node::REVOCATIONS_WITHIN).await;
+    let kept = cluster.log_in(0, None, None).await;
+    let id = cluster.realm.realm().id();
+    let (root, heir) = (
+        root_key(&cluster),
+        cluster
+            .realm
+            .realm()
+            .open_heir(None, b"passphrase")
+            .expect("opens"),
+    );
+    let former = cluster.realm.realm().roots().clone();
+    let keys: Vec<KeyId> = {
+        let mut keys = Vec::new();
+        for index in 0..3 {
+            keys.push(cluster.connect(index, &kept).await.peer().key_id());
+        }
+        keys
+    };
+    // One node is down all the while.
+    cluster.stop(2).await;
+
+    // A thief revokes all nodes with the root's key.
+    let all: Vec<(Name, KeyId)> = NAMES.iter().map(|text| name(text)).zip(keys).collect();
+    let revoked = cluster.realm.revoke_nodes(&all, cli::now_ms());
+    revoked.expect("signed");
+    cluster.tell(0, &RecordName::RevokedNodes).await;
+    assert!(cluster.try_connect(0, &kept).await.is_err());
+
+    // The heir: another key that the thief names is not it.
+    let next = SigningKey::generate().expect("random");
+    let next = next.verifying_key().key_id();
+    let calls = cluster.realm.realm().calls().expect("read");
+    let calls: Vec<[u8; 32]> = calls.iter().map(|call| sha256(call.bytes())).collect();
+    let thief = SigningKey::generate().expect("random");
+    assert!(former.hand_over(&root, &thief, next, &calls, 1).is_err());
+    let roots = former.hand_over(&root, &heir, next, &calls, cli::now_ms());
+    let roots = roots.expect("the heir");
+    let record = cluster.realm.realm().user(&name("alice")).expect("read");
+    let user = record.expect("there is one").user().clone();
+    let now_ms = cli::now_ms();
+    let alice = UserRecord::new(Verified::issue(&id, &heir, now_ms, user.clone()), None);
+    let alice = alice.expect("no password").under_root(1);
+    let nodes = Verified::issue(&id, &heir, now_ms, RevokedNodes::default());
+    let nodes = RevokedNodesRecord::new(nodes).under_root(1);
+    let revocations = Verified::issue(&id, &heir, now_ms, Revocations::default());
+    let revocations = RevocationsRecord::new(revocations).under_root(1);
+
+    for index in 0..2 {
+        let bring = |records| bring(&cluster, index, &roots, Some(&nodes), records);
+        // What rests on a root that is not known is not believed, and roots come first.
+        if index == 0 {
+            let early = bring(vec![alice.encode()]).await.expect_err("unknown root");
+            assert_eq!(early.code(), Code::PermissionDenied);
+        }
+        let late = bring(vec![nodes.encode(), roots.encode()]).await;
+        assert!(late.is_err());
+        bring(vec![roots.encode(), nodes.encode()])
+            .await
+            .expect("believed");
+        bring(vec![alice.encode()]).await.expect("believed");
+        bring(vec![revocations.encode()]).await.expect("believed");
+    }
+    // What the former root signs from now on is refused by name.
+    let thiefs = User {
+        version: u64::MAX,
+        ..user
+    };
+    let thiefs = UserRecord::new(Verified::issue(&id, &root, now_ms, thiefs), None);
+    let thiefs = thiefs.expect("no password").encode();
+    let refused = bring(&cluster, 0, &roots, Some(&nodes), vec![thiefs]).await;
+    let refused = refused.expect_err("a former root's");
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert!(refused.message().contains("former root"), "{refused}");
+
+    // The session that was there before goes on, the node that was down learns it all, and
+    // one that starts again has not forgotten.
+    cluster.restart(2).await;
+    within_patience(async {
+        while shown_at(&cluster, 2).await != 1 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    cluster.stop(0).await;
+    cluster.restart(0).await;
+    assert_eq!(shown_at(&cluster, 0).await, 1);
+    within_patience(async {
+        for index in 0..3 {
+            loop {
+                match cluster.try_connect(index, &kept).await {
+                    Ok(connection) => {
+                        serves_again(&connection).await;
+                        break;
+                    }
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        }
+    })
+    .await;
+    let again = cluster.log_in(1, None, None).await;
+    let known = again.roots.as_ref().expect("learnt");
+    assert_eq!(known.encode(), roots.encode());
+    serves_again(&cluster.connect(2, &again).await).await;
 }
 
 /// So many nodes held the end when it was answered, where its answer was not lost: another

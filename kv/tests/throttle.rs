@@ -154,6 +154,7 @@ impl Cluster {
         let begun = Instant::now();
         let request = LoginRequest {
             revoked_nodes: None,
+            roots: None,
             idle: None,
             realm: self.realm_id(),
             address: self.addresses[index].clone(),

@@ -9,7 +9,7 @@ use super::terminal::escaped;
 use crate::audit::local::LocalAuditError;
 use crate::files::FileError;
 use crate::policy::NamedRolesError;
-use crate::realm::{BackupError, RealmError};
+use crate::realm::{BackupError, HeirError, RealmError};
 
 /// The codes that scripts can rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -401,7 +401,10 @@ impl From<RealmError> for Failure {
             RealmError::Audit(LocalAuditError::Full(_)) => Code::WrongState,
             RealmError::File(FileError::Unconfirmed { .. }) => Code::OutcomeUnknown,
             RealmError::File(_) | RealmError::Audit(_) => Code::Config,
-            RealmError::WrongPassphrase => Code::Unauthenticated,
+            RealmError::WrongPassphrase | RealmError::Heir(HeirError::WrongPassphrase) => {
+                Code::Unauthenticated
+            }
+            RealmError::Heir(HeirError::Damaged(_)) => Code::Integrity,
             RealmError::UserExists(_) | RealmError::UsersExist(_) => Code::Exists,
             RealmError::NoSuchUser(_) => Code::NotFound,
             RealmError::Roles(error) => match error {

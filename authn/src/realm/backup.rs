@@ -3,11 +3,12 @@
 //! ```text
 //! offset length
 //!      0      4  "SMRB"
-//!      4      1  version, 4
+//!      4      1  version, 5
 //!      5    4+n  the realm's file `realm`
 //!    9+n    4+m  its file `root.sealed`; sealed anew where the backup has a
 //!                passphrase of its own
-//! 13+n+m         to the end: a stream under a key derived from the storage key that
+//! 13+n+m    4+r  the realm's roots (see `roots.rs`)
+//! 17+n+m+r       to the end: a stream under a key derived from the storage key that
 //!                the passphrase box holds; its associated data is all of the above
 //!
 //! in the stream
@@ -23,7 +24,8 @@
 //!          4+n  the file `audit.log`
 //! ```
 //!
-//! Left out is `untold`: which nodes know what is not to be believed of a realm that was
+//! Left out is `heir.sealed`: a backup that held it would, with its passphrase, be the
+//! realm's next root too. And left out is `untold`: which nodes know what is not to be believed of a realm that was
 //! lost. A restored realm begins with all of it untold to all its nodes.
 //!
 //! Nothing is believed before the stream has authenticated whole: a backup that was

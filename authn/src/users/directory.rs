@@ -579,6 +579,8 @@ impl Bucket {
 }
 
 #[cfg(test)]
+mod roots_tests;
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::records::tests::roles_record;

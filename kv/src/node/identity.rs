@@ -272,7 +272,7 @@ mod tests {
         };
         Identity {
             key: node,
-            root: root.verifying_key(),
+            roots: Roots::sole(root.verifying_key()),
             login: Arc::new(LoginSecrets::generate().expect("random")),
             call: Verified::issue(&realm, &root, 1, call),
             enrolment: Verified::issue(&realm, &invite, 1, enrolment),

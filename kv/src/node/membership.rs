@@ -200,7 +200,7 @@ mod tests {
         Identity {
             invite: None,
             key: node_key,
-            root: root.verifying_key(),
+            roots: sealmoot_authn::roots::Roots::sole(root.verifying_key()),
             login: Arc::new(LoginSecrets::generate().expect("random")),
             call: call.clone(),
             enrolment: Verified::issue(&realm, invite, 1, enrolment),

@@ -696,7 +696,7 @@ mod tests {
         };
         let public = root.verifying_key();
         let user = Verified::issue(&RealmId::without_heir(&public), &delegate, 20, user);
-        let chain = Chain::issue(None, root, &public, delegation, 1).expect("issued");
+        let chain = Chain::issue(None, root, &Roots::sole(public), delegation, 1).expect("issued");
         UserRecord::by_delegate(chain, user, None).expect("within")
     }
 
@@ -732,7 +732,8 @@ mod tests {
                 bob_by(&root, 2, 1, true).into(),
                 revoked(&root, 1, lowest_version).into(),
             ];
-            let users = believed(newest(&log), &root.verifying_key()).expect("believed");
+            let users =
+                believed(newest(&log), &Roots::sole(root.verifying_key())).expect("believed");
             let bob = users.active(&name("bob"), 50).expect("the younger's");
             assert_eq!(bob.user().version, 1, "{lowest_version}");
         }
@@ -743,7 +744,7 @@ mod tests {
         let root = SigningKey::generate().expect("random");
         let disabled = bob_by(&root, 1, 3, false);
         let log = [disabled.clone().into(), revoked(&root, 1, 2).into()];
-        let users = believed(newest(&log), &root.verifying_key()).expect("believed");
+        let users = believed(newest(&log), &Roots::sole(root.verifying_key())).expect("believed");
         assert!(users.record(&name("bob")).is_none());
         let kept: Vec<u64> = users
             .records_behind()

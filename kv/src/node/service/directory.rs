@@ -614,7 +614,10 @@ fn refuse_former(
         }
         let is_news = {
             let users = trust.users.read().unwrap_or_else(PoisonError::into_inner);
-            users.standing(&name).is_none_or(|held| held < standing)
+            // By the version alone: what a later root signed anew has a higher one, and
+            // then this is only old.
+            let held = users.standing(&name);
+            held.is_none_or(|held| held.version() < standing.version())
         };
         if !is_news {
             continue;
