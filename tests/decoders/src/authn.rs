@@ -4,6 +4,7 @@
 mod audit;
 mod delegations;
 mod records;
+mod roots;
 mod statements;
 mod throttle;
 
@@ -11,6 +12,7 @@ use std::sync::LazyLock;
 
 use sealmoot_authn::name::Name;
 use sealmoot_authn::realm_id::RealmId;
+use sealmoot_authn::roots::Roots;
 use sealmoot_crypto::secret::SecretArray;
 use sealmoot_crypto::signature::SigningKey;
 
@@ -21,6 +23,7 @@ pub(crate) const FAMILIES: &[&[Decoder]] = &[
     audit::ALL,
     delegations::ALL,
     records::ALL,
+    roots::ALL,
     statements::ALL,
     throttle::ALL,
 ];
@@ -29,6 +32,10 @@ static ROOT: LazyLock<SigningKey> = LazyLock::new(|| key(1));
 
 fn realm() -> RealmId {
     RealmId::without_heir(&ROOT.verifying_key())
+}
+
+fn roots() -> Roots {
+    Roots::sole(ROOT.verifying_key())
 }
 
 fn key(number: u8) -> SigningKey {

@@ -23,7 +23,7 @@ pub(super) const ALL: &[Decoder] = &[
         authenticates: true,
         samples: || vec![chain().encode()],
         check: |bytes| {
-            let chain = Chain::decode(bytes, &Roots::sole(ROOT.verifying_key()));
+            let chain = Chain::decode(bytes, &super::roots());
             if let Ok(chain) = &chain {
                 assert_eq!(chain.encode(), bytes);
             }
@@ -41,7 +41,12 @@ pub(super) const ALL: &[Decoder] = &[
         authenticates: true,
         samples: || {
             let call = Verified::issue(&realm(), &ROOT, 5, call());
-            vec![AcceptedFile::encode(&realm_file(), &chain(), &[call])]
+            vec![AcceptedFile::encode(
+                &realm_file(),
+                &super::roots(),
+                &chain(),
+                &[call],
+            )]
         },
         check: |bytes| Outcome::of(&AcceptedFile::decode(bytes)),
     },
@@ -50,8 +55,8 @@ pub(super) const ALL: &[Decoder] = &[
         authenticates: true,
         samples: || {
             let root = ROOT.verifying_key();
-            let delegate = Prover::new(key(21), root, Some(chain()));
-            let by_root = Prover::new(key(1), root, None);
+            let delegate = Prover::new(key(21), Roots::sole(root), Some(chain()));
+            let by_root = Prover::new(key(1), Roots::sole(root), None);
             let node = key(4).verifying_key().key_id();
             [delegate, by_root]
                 .map(|prover| prover.prove(&node, &CHANNEL))
@@ -59,7 +64,7 @@ pub(super) const ALL: &[Decoder] = &[
         },
         check: |bytes| {
             let node = key(4).verifying_key().key_id();
-            Outcome::of(&verify_proof(bytes, &ROOT.verifying_key(), &node, &CHANNEL))
+            Outcome::of(&verify_proof(bytes, &super::roots(), &node, &CHANNEL))
         },
     },
     Decoder {
@@ -70,7 +75,7 @@ pub(super) const ALL: &[Decoder] = &[
             let record = UserRecord::by_delegate(chain(), user, None).expect("within");
             vec![record.user_proof()]
         },
-        check: |bytes| Outcome::of(&verify_user(bytes, &ROOT.verifying_key())),
+        check: |bytes| Outcome::of(&verify_user(bytes, &super::roots())),
     },
 ];
 
@@ -114,8 +119,8 @@ fn delegations() -> Vec<Delegation> {
 pub(super) fn chain() -> Chain {
     let [dana, erin] = <[_; 2]>::try_from(delegations()).expect("two of them");
     let root = ROOT.verifying_key();
-    let above = Chain::issue(None, &ROOT, &root, dana, 5).expect("issued");
-    Chain::issue(Some(&above), &key(20), &root, erin, 6).expect("issued")
+    let above = Chain::issue(None, &ROOT, &Roots::sole(root), dana, 5).expect("issued");
+    Chain::issue(Some(&above), &key(20), &Roots::sole(root), erin, 6).expect("issued")
 }
 
 pub(super) fn delegated_user() -> User {
@@ -156,9 +161,9 @@ pub(super) fn revocations() -> Revocations {
 fn realm_file() -> Vec<u8> {
     let mut writer = Writer::new();
     writer.fixed(b"SMRL");
-    writer.u8(2);
+    writer.u8(3);
     writer.text("acme");
-    writer.fixed(&ROOT.verifying_key().to_bytes());
+    super::roots().inception().write(&mut writer);
     let mut bytes = writer.finish();
     let signature = ROOT.sign("realm", &bytes);
     bytes.extend_from_slice(&signature.to_bytes());

@@ -21,7 +21,7 @@ pub(super) const ALL: &[Decoder] = &[
         authenticates: true,
         samples: || records().iter().map(SignedRecord::encode).collect(),
         check: |bytes| {
-            let record = SignedRecord::decode(bytes, &Roots::sole(ROOT.verifying_key()));
+            let record = SignedRecord::decode(bytes, &super::roots());
             if let Ok(record) = &record {
                 assert_eq!(record.encode(), bytes);
             }
@@ -37,7 +37,16 @@ pub(super) const ALL: &[Decoder] = &[
             let audit = audit_key(&storage_key, &realm()).public_key();
             let call = Verified::issue(&realm(), &ROOT, 5, call());
             let seed = SecretArray::from_bytes([12; 32]);
-            let bytes = Invite::encode(&ROOT, &call, 1, &seed, &login, &audit, &records());
+            let bytes = Invite::encode(
+                &super::roots(),
+                &ROOT,
+                &call,
+                1,
+                &seed,
+                &login,
+                &audit,
+                &records(),
+            );
             vec![bytes.expose().to_vec()]
         },
         check: |bytes| Outcome::of(&Invite::decode(bytes)),

@@ -7,7 +7,8 @@ use sealmoot_authn::presentation::Presentation;
 use sealmoot_authn::second_factor::{SealedSecondFactor, SecondFactor};
 use sealmoot_authn::statement::{
     Body, Call, CallMember, Claim, Credential, CredentialId, EndedSession, EnrolledKey, Enrolment,
-    KeyUse, Receipt, RevokedNodes, RevokedSessions, Roles, Session, Unlock, User, Verified,
+    Handover, KeyUse, Receipt, RevokedNodes, RevokedSessions, Roles, Session, Unlock, User,
+    Verified,
 };
 use sealmoot_authn::user_key;
 use sealmoot_crypto::encoding::Writer;
@@ -110,6 +111,7 @@ pub(super) const ALL: &[Decoder] = &[
         RevokedNodes,
         vec![revoked_nodes(), RevokedNodes::default()]
     ),
+    kind!("statement_handover", Handover, vec![handover()]),
     kind!(
         "statement_unlock",
         Unlock,
@@ -126,9 +128,11 @@ pub(super) const ALL: &[Decoder] = &[
                 Presentation::Member {
                     roster: vec![1, 2],
                     revoked_nodes: vec![3],
+                    roots: vec![8],
                 },
                 Presentation::Candidate {
-                    root: ROOT.verifying_key(),
+                    inception: *super::roots().inception(),
+                    roots: vec![9],
                     call: vec![3],
                     enrolment: vec![4, 5],
                 },
@@ -269,5 +273,14 @@ fn credential() -> Credential {
         password,
         must_change: true,
         sealed_key,
+    }
+}
+
+fn handover() -> Handover {
+    Handover {
+        number: 1,
+        root: key(30).verifying_key(),
+        heir: key(31).verifying_key().key_id(),
+        calls: vec![[1; 32], [2; 32]],
     }
 }
