@@ -201,7 +201,9 @@ fn node(held: &UserDirectory, users: usize, print: bool) -> Vec<(&'static str, D
             encoded
                 .iter()
                 .filter(|bytes| {
-                    let (name, standing) = UserRecord::claimed(bytes, held.roots().expect("a realm's")).expect("a record");
+                    let (name, standing) =
+                        UserRecord::claimed(bytes, held.roots().expect("a realm's"))
+                            .expect("a record");
                     !directory.wants(&RecordName::User(name), &standing)
                 })
                 .count()

@@ -97,6 +97,7 @@ impl Invite {
     /// # Panics
     /// When `index` is not a member of the call, which is a fault of the caller.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the file")]
     pub fn encode(
         roots: &Roots,
         root_key: &SigningKey,

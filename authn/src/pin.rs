@@ -170,7 +170,7 @@ impl RealmPin {
                 ..
             } => {
                 check_realm(&self.realm, &inception)?;
-                let (roots, _) = self.learn_roots(inception, &roots)?;
+                let (roots, _) = self.learn_roots(*inception, &roots)?;
                 return Err(not_formed(&roots, &call));
             }
             Presentation::Anonymous | Presentation::Session { .. } => {

@@ -35,7 +35,7 @@ pub enum Presentation {
     /// A node that answers a call.
     Candidate {
         /// What the realm began with.
-        inception: Inception,
+        inception: Box<Inception>,
         /// The record of the realm's roots; empty before the first handover.
         roots: Vec<u8>,
         /// The call.
@@ -112,7 +112,7 @@ impl Presentation {
                 roots: reader.bytes(ROOTS_LENGTH_MAX)?.to_vec(),
             },
             2 => Self::Candidate {
-                inception: Inception::read(&mut reader)?,
+                inception: Box::new(Inception::read(&mut reader)?),
                 roots: reader.bytes(ROOTS_LENGTH_MAX)?.to_vec(),
                 call: reader.bytes(STATEMENT_LENGTH_MAX)?.to_vec(),
                 enrolment: reader.bytes(STATEMENT_LENGTH_MAX)?.to_vec(),
@@ -148,9 +148,9 @@ mod tests {
                 roots: vec![10],
             },
             Presentation::Candidate {
-                inception: Inception::without_heir(
+                inception: Box::new(Inception::without_heir(
                     SigningKey::generate().expect("random").verifying_key(),
-                ),
+                )),
                 roots: vec![11],
                 call: vec![4],
                 enrolment: vec![5, 6],

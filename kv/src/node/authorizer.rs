@@ -168,7 +168,7 @@ impl Trust {
                 enrolment,
                 ..
             } => {
-                let same = inception == *self.identity.roots.inception()
+                let same = *inception == *self.identity.roots.inception()
                     && call == self.identity.call.bytes();
                 if !same {
                     return Err(foreign(&inception.realm(), &self.realm()));
@@ -423,7 +423,7 @@ impl Authorizer for Trust {
                 roots,
             },
             None => Presentation::Candidate {
-                inception: *self.identity.roots.inception(),
+                inception: Box::new(*self.identity.roots.inception()),
                 roots,
                 call: self.identity.call.bytes().to_vec(),
                 enrolment: self.identity.enrolment.bytes().to_vec(),

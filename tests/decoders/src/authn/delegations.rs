@@ -55,8 +55,8 @@ pub(super) const ALL: &[Decoder] = &[
         authenticates: true,
         samples: || {
             let root = ROOT.verifying_key();
-            let delegate = Prover::new(key(21), Roots::sole(root), Some(chain()));
-            let by_root = Prover::new(key(1), Roots::sole(root), None);
+            let delegate = Prover::new(key(21), super::roots(), Some(chain()));
+            let by_root = Prover::new(key(1), super::roots(), None);
             let node = key(4).verifying_key().key_id();
             [delegate, by_root]
                 .map(|prover| prover.prove(&node, &CHANNEL))
@@ -119,8 +119,8 @@ fn delegations() -> Vec<Delegation> {
 pub(super) fn chain() -> Chain {
     let [dana, erin] = <[_; 2]>::try_from(delegations()).expect("two of them");
     let root = ROOT.verifying_key();
-    let above = Chain::issue(None, &ROOT, &Roots::sole(root), dana, 5).expect("issued");
-    Chain::issue(Some(&above), &key(20), &Roots::sole(root), erin, 6).expect("issued")
+    let above = Chain::issue(None, &ROOT, &super::roots(), dana, 5).expect("issued");
+    Chain::issue(Some(&above), &key(20), &super::roots(), erin, 6).expect("issued")
 }
 
 pub(super) fn delegated_user() -> User {

@@ -131,7 +131,7 @@ pub(super) const ALL: &[Decoder] = &[
                     roots: vec![8],
                 },
                 Presentation::Candidate {
-                    inception: *super::roots().inception(),
+                    inception: Box::new(*super::roots().inception()),
                     roots: vec![9],
                     call: vec![3],
                     enrolment: vec![4, 5],
