@@ -54,7 +54,6 @@ pub(super) const ALL: &[Decoder] = &[
         name: "fetch_proof",
         authenticates: true,
         samples: || {
-            let root = ROOT.verifying_key();
             let delegate = Prover::new(key(21), super::roots(), Some(chain()));
             let by_root = Prover::new(key(1), super::roots(), None);
             let node = key(4).verifying_key().key_id();
@@ -118,7 +117,6 @@ fn delegations() -> Vec<Delegation> {
 
 pub(super) fn chain() -> Chain {
     let [dana, erin] = <[_; 2]>::try_from(delegations()).expect("two of them");
-    let root = ROOT.verifying_key();
     let above = Chain::issue(None, &ROOT, &super::roots(), dana, 5).expect("issued");
     Chain::issue(Some(&above), &key(20), &super::roots(), erin, 6).expect("issued")
 }
