@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn other_versions_and_malformed_login_secrets_are_refused() {
         let bytes = identity().encode().expose().to_vec();
-        for version in [0, 1, 2, 4] {
+        for version in [0, 1, 2, 3, 5] {
             let mut changed = bytes.clone();
             changed[0] = version;
             assert!(matches!(
@@ -313,8 +313,9 @@ mod tests {
                 }))
             ));
         }
-        // Their version, and a private key that is no scalar.
-        for at in [65, 65 + 65 + 31] {
+        // Their version, and a private key that is no scalar: behind key and roots.
+        let login = 1 + 32 + 4 + identity().roots.encode().len();
+        for at in [login, login + 65 + 31] {
             let mut changed = bytes.clone();
             changed[at] = 0xff;
             assert!(matches!(
