@@ -543,11 +543,20 @@ fn lock(directory: &Path) -> Result<Lock, OpenFailure> {
     }
 }
 
+/// Opens the directory's files, waiting a moment for a thread of a process that is just
+/// dying: the files have a lock of their own, which goes with the last of them.
 fn open_disk(directory: &Path) -> Result<DirectoryDisk, OpenFailure> {
-    DirectoryDisk::open(directory).map_err(|error| match error {
-        DirectoryError::InUse { path } => OpenFailure::InUse(path),
-        error => OpenFailure::Directory(error),
-    })
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match DirectoryDisk::open(directory) {
+            Err(DirectoryError::InUse { path }) if Instant::now() >= deadline => {
+                return Err(OpenFailure::InUse(path));
+            }
+            Err(DirectoryError::InUse { .. }) => std::thread::sleep(LOCK_PAUSE),
+            Err(error) => return Err(OpenFailure::Directory(error)),
+            Ok(disk) => return Ok(disk),
+        }
+    }
 }
 
 /// The first key on this machine that opens anything in the directory. Looking
@@ -657,6 +666,24 @@ mod tests {
 
     fn name(text: &str) -> Name {
         text.parse().expect("a name")
+    }
+
+    #[test]
+    fn files_that_a_dying_process_holds_are_waited_for_and_those_of_a_living_one_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let narrow = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(directory.path(), narrow).expect("narrowed");
+        let held = DirectoryDisk::open(directory.path()).expect("opened");
+        assert!(matches!(
+            open_disk(directory.path()),
+            Err(OpenFailure::InUse(path)) if path == directory.path()
+        ));
+        let dying = std::thread::spawn(move || {
+            std::thread::sleep(LOCK_PAUSE * 3);
+            drop(held);
+        });
+        open_disk(directory.path()).expect("opened when the other is gone");
+        dying.join().expect("gone");
     }
 
     /// Bob as a delegate of the root made him under this serial.

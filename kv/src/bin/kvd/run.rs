@@ -182,6 +182,9 @@ pub(crate) fn run(
     // next node otherwise.
     let lock = opened.lock();
     let outcome = runtime.block_on(serve(opened, &pid_file, voice, formed, output));
+    // With its tasks goes what still holds the directory's files, and of many users that
+    // takes a moment: whoever sees the lock free may open them.
+    drop(runtime);
     let _ = fs::remove_file(&pid_file);
     drop(lock);
     outcome
