@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! NAME/                0700
-//!   realm              "SMRL", version u8, name, root public key, and the
-//!                      root's signature over all of it
+//!   realm              "SMRL", version u8, name, root public key, whether there is an
+//!                      approver and then the approver's key 32, and the root's
+//!                      signature over all of it
 //!   root.sealed        a passphrase box, and its SHA-256: damage is to be told from
 //!                      a wrong passphrase. In the box: the root key's seed (32),
 //!                      and the storage key (32) of what else is sealed here
@@ -59,6 +60,7 @@ use sealmoot_crypto::random::{self, RandomError};
 use sealmoot_crypto::secret::{SecretArray, SecretBytes};
 use sealmoot_crypto::signature::{Signature, SigningKey, VerifyingKey};
 
+use crate::approval::Approver;
 use crate::audit::local::{self, AuditSecrets, LocalAuditError};
 use crate::audit::{Event, Subject, What, Who, difference};
 use crate::delegation::{Chain, DelegationError, SerialPath};
@@ -96,8 +98,8 @@ pub use taken_over::ReplacedRole;
 pub use untold::Untold;
 
 const MAGIC: &[u8; 4] = b"SMRL";
-// Version 1 had no login secrets.
-const VERSION: u8 = 2;
+// Version 1 had no login secrets, version 2 no approver.
+const VERSION: u8 = 3;
 const REALM_FILE_MAX: usize = 256;
 const ROOT_FILE_MAX: usize = 1024;
 /// Longest text of one user's roles together, well within a statement.
@@ -222,6 +224,7 @@ pub struct Realm {
     directory: PathBuf,
     name: Name,
     root: VerifyingKey,
+    approver: Option<Approver>,
     /// At a delegate's: the delegations down to the key that signs here.
     chain: Option<Chain>,
 }
@@ -245,6 +248,19 @@ impl Realm {
     /// # Errors
     /// [`FileError::Exists`] for a name that is taken; other [`RealmError`]s.
     pub fn create(realms: &Path, name: &Name, passphrase: &[u8]) -> Result<Self, RealmError> {
+        Self::create_with(realms, name, passphrase, None)
+    }
+
+    /// The same; restoring a backup of it takes `approver` too, from now on for ever.
+    ///
+    /// # Errors
+    /// As [`Realm::create`].
+    pub fn create_with(
+        realms: &Path,
+        name: &Name,
+        passphrase: &[u8],
+        approver: Option<Approver>,
+    ) -> Result<Self, RealmError> {
         let root_key = SigningKey::generate()?;
         let root = root_key.verifying_key();
         let id = RealmId::of(&root);
@@ -272,6 +288,10 @@ impl Realm {
         writer.u8(VERSION);
         writer.text(name.as_str());
         writer.fixed(&root.to_bytes());
+        writer.flag(approver.is_some());
+        if let Some(approver) = &approver {
+            writer.fixed(&approver.to_bytes());
+        }
         let mut content = writer.finish();
         let signature = keys.root_key.sign(REALM_DOMAIN, &content);
         content.extend_from_slice(&signature.to_bytes());
@@ -283,6 +303,7 @@ impl Realm {
             directory,
             name: name.clone(),
             root,
+            approver,
             chain: None,
         })
     }
@@ -294,12 +315,17 @@ impl Realm {
     pub fn open(directory: &Path) -> Result<Self, RealmError> {
         let path = directory.join("realm");
         let bytes = files::read_secret(&path, REALM_FILE_MAX)?;
-        let (name, root) = parse_realm(bytes.expose()).map_err(|error| damaged(&path, &error))?;
+        let Public {
+            name,
+            root,
+            approver,
+        } = parse_realm(bytes.expose()).map_err(|error| damaged(&path, &error))?;
         Ok(Self {
             directory: directory.to_owned(),
             name,
             chain: delegate::read_chain(directory, &root)?,
             root,
+            approver,
         })
     }
 
@@ -336,6 +362,12 @@ impl Realm {
     #[must_use]
     pub fn root(&self) -> &VerifyingKey {
         &self.root
+    }
+
+    /// Who has to approve that a backup is restored, if anybody.
+    #[must_use]
+    pub fn approver(&self) -> Option<&Approver> {
+        self.approver.as_ref()
     }
 
     /// Where the realm is kept.
@@ -1176,7 +1208,14 @@ fn call_file(id: &[u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(*id))
 }
 
-fn parse_realm(bytes: &[u8]) -> Result<(Name, VerifyingKey), EncodingError> {
+/// What stands in the file `realm`.
+struct Public {
+    name: Name,
+    root: VerifyingKey,
+    approver: Option<Approver>,
+}
+
+fn parse_realm(bytes: &[u8]) -> Result<Public, EncodingError> {
     let mut reader = Reader::new(bytes);
     if reader.fixed(4)? != MAGIC {
         return Err(EncodingError::Invalid("it does not begin with SMRL"));
@@ -1190,11 +1229,19 @@ fn parse_realm(bytes: &[u8]) -> Result<(Name, VerifyingKey), EncodingError> {
     }
     let name = crate::statement::read_name(&mut reader)?;
     let root = crate::statement::read_key(&mut reader)?;
+    let approver = match reader.flag()? {
+        true => Some(Approver::from_bytes(&reader.array()?)?),
+        false => None,
+    };
     let signature = Signature::from_bytes(reader.array()?);
     reader.finish()?;
     root.verify(REALM_DOMAIN, &bytes[..bytes.len() - 64], &signature)
         .map_err(|_| EncodingError::Invalid("the root's signature does not verify"))?;
-    Ok((name, root))
+    Ok(Public {
+        name,
+        root,
+        approver,
+    })
 }
 
 /// A few names, and how many more.

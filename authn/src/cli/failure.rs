@@ -442,6 +442,7 @@ impl From<BackupError> for Failure {
         let code = match &error {
             BackupError::WrongPassphrase => Code::Unauthenticated,
             BackupError::Malformed(_) | BackupError::Damaged(_) => Code::Integrity,
+            BackupError::NotApproved(_) => Code::PermissionDenied,
         };
         Self::new(code, error)
     }

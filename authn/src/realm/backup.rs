@@ -23,6 +23,9 @@
 //!          4+n  the file `audit.log`
 //! ```
 //!
+//! Where the realm has an approver, all of that waits for the approval
+//! ([`crate::approval`]): the passphrase opens nothing before.
+//!
 //! Left out is `untold`: which nodes know what is not to be believed of a realm that was
 //! lost. A restored realm begins with all of it untold to all its nodes.
 //!
@@ -48,17 +51,19 @@ use std::path::Path;
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
 use sealmoot_crypto::kdf::{Label, derive_key};
 use sealmoot_crypto::random::RandomError;
+use sealmoot_crypto::sealed_box::SealError;
 use sealmoot_crypto::secret::{SecretArray, SecretBytes};
 use sealmoot_crypto::signature::{Signature, VerifyingKey};
 use sealmoot_crypto::stream::{self, Options, StreamKey};
 
 use super::{
-    LOGIN_FILE_BYTES, OpenRealm, REALM_FILE_MAX, ROOT_FILE_MAX, Realm, RealmError, RealmKeys,
-    call_file, damaged, make_directory,
+    LOGIN_FILE_BYTES, OpenRealm, Public, REALM_FILE_MAX, ROOT_FILE_MAX, Realm, RealmError,
+    RealmKeys, call_file, damaged, make_directory,
     nodes::nodes_of,
     open_login, parse_realm,
     untold::{self, UNTOLD_FILE},
 };
+use crate::approval::{Act, Approver, LAYER_OVERHEAD_MAX, Waiting};
 use crate::audit::local::{self, AuditSecrets, LOCAL_BYTES_MAX, LOCAL_FILE};
 use crate::audit::{Event, Subject, What, Who};
 use crate::delegation::{CHAIN_BYTES_MAX, Chain};
@@ -105,6 +110,9 @@ pub enum BackupError {
     /// It was changed, cut, or put together from several.
     #[error("the backup is damaged: {0}")]
     Damaged(String),
+    /// It takes a second person, who has not approved yet.
+    #[error("it waits for an approval by {0}")]
+    NotApproved(Approver),
 }
 
 /// What a backup holds.
@@ -128,6 +136,7 @@ pub struct BackupSummary {
 pub struct Backup {
     name: Name,
     root: VerifyingKey,
+    approver: Option<Approver>,
     keys: RealmKeys,
     realm: Vec<u8>,
     root_sealed: Vec<u8>,
@@ -194,8 +203,8 @@ impl Realm {
             .map_err(|what| damaged(&self.directory.join("login.sealed"), &what))?;
         let realm = self.read_file("realm", REALM_FILE_MAX)?;
         let path = self.directory.join("realm");
-        let (_, root) = parse_realm(&realm).map_err(|error| damaged(&path, &error))?;
-        if root != self.root {
+        let public = parse_realm(&realm).map_err(|error| damaged(&path, &error))?;
+        if public.root != self.root || public.approver != self.approver {
             return Err(damaged(&path, &"it is that of another realm by now"));
         }
         if content.users.len() > USERS_MAX
@@ -219,12 +228,28 @@ impl Realm {
             &content.encode(),
         )
         .map_err(|_| RealmError::TooLarge)?;
-        if sealed.len() + stream.len() > BACKUP_LENGTH_MAX {
+        if sealed.len() + stream.len() > BACKUP_LENGTH_MAX - LAYER_OVERHEAD_MAX {
             return Err(RealmError::TooLarge);
         }
         sealed.extend_from_slice(&stream);
         let summary = content.summary(&self.name, self.id());
-        Ok((SecretBytes::new(sealed), summary))
+        let sealed = SecretBytes::new(sealed);
+        let Some(approver) = &self.approver else {
+            return Ok((sealed, summary));
+        };
+        let waiting = Waiting {
+            act: Act::Restore,
+            realm: self.id(),
+            name: self.name.clone(),
+            made_ms: now_ms,
+        };
+        let layer = approver
+            .require(&waiting, sealed.expose())
+            .map_err(|error| match error {
+                SealError::Random(error) => RealmError::Random(error),
+                _ => RealmError::TooLarge,
+            })?;
+        Ok((SecretBytes::new(layer), summary))
     }
 
     /// The lowest version that a change may get; 0 for a realm that was never lost.
@@ -251,11 +276,24 @@ impl OpenRealm {
 }
 
 impl Backup {
+    /// Whether nobody's approval is missing; looks at how the backup begins.
+    ///
+    /// # Errors
+    /// [`BackupError::NotApproved`].
+    pub fn check_approved(bytes: &[u8]) -> Result<(), BackupError> {
+        if Waiting::is(bytes) {
+            let (_, approver) = Waiting::read(bytes)?;
+            return Err(BackupError::NotApproved(approver));
+        }
+        Ok(())
+    }
+
     /// Opens a backup and verifies all that is in it.
     ///
     /// # Errors
     /// [`BackupError`].
     pub fn open(bytes: &[u8], passphrase: &[u8]) -> Result<Self, BackupError> {
+        Self::check_approved(bytes)?;
         let mut reader = Reader::new(bytes);
         if reader.fixed(4)? != MAGIC {
             return Err(EncodingError::Invalid("it does not begin with SMRB").into());
@@ -271,7 +309,11 @@ impl Backup {
         let realm = reader.bytes(REALM_FILE_MAX)?;
         let root_sealed = reader.bytes(ROOT_FILE_MAX)?;
         let front = 4 + 1 + 4 + realm.len() + 4 + root_sealed.len();
-        let (name, root) = parse_realm(realm).map_err(|error| BackupError::damaged(&error))?;
+        let Public {
+            name,
+            root,
+            approver,
+        } = parse_realm(realm).map_err(|error| BackupError::damaged(&error))?;
         let keys = RealmKeys::open(root_sealed, passphrase, &root)?;
         let id = RealmId::of(&root);
         let (front, sealed) = bytes.split_at(front);
@@ -283,6 +325,7 @@ impl Backup {
         Ok(Self {
             name,
             root,
+            approver,
             keys,
             realm: realm.to_vec(),
             root_sealed: root_sealed.to_vec(),
@@ -368,6 +411,7 @@ impl Backup {
             directory,
             name: self.name.clone(),
             root: self.root,
+            approver: self.approver.clone(),
             chain: None,
         })
     }

@@ -18,9 +18,10 @@ use sealmoot_crypto::secret::SecretArray;
 use sealmoot_crypto::signature::{Signature, SigningKey, VerifyingKey};
 
 use super::{
-    OpenRealm, REALM_FILE_MAX, ROOT_FILE_MAX, Realm, RealmError, RealmKeys, call_file, damaged,
-    make_directory, parse_realm,
+    OpenRealm, Public, REALM_FILE_MAX, ROOT_FILE_MAX, Realm, RealmError, RealmKeys, call_file,
+    damaged, make_directory, parse_realm,
 };
+use crate::approval::Approver;
 use crate::audit::local::{self, AuditSecrets, LOCAL_FILE};
 use crate::audit::{Event, Subject, What, Who};
 use crate::delegation::{CHAIN_BYTES_MAX, Chain, DelegationError};
@@ -231,6 +232,7 @@ impl PendingRequest {
             directory,
             name: file.name.clone(),
             root: file.root,
+            approver: file.approver.clone(),
             chain: Some(file.chain.clone()),
         };
         Ok(OpenRealm {
@@ -246,6 +248,7 @@ impl PendingRequest {
 pub struct AcceptedFile {
     name: Name,
     root: VerifyingKey,
+    approver: Option<Approver>,
     realm: Vec<u8>,
     chain: Chain,
     calls: Vec<Verified<Call>>,
@@ -277,7 +280,11 @@ impl AcceptedFile {
         let mut reader = Reader::new(bytes);
         begin(&mut reader, DELEGATION_MAGIC)?;
         let realm = reader.bytes(REALM_FILE_MAX)?;
-        let (name, root) = parse_realm(realm)?;
+        let Public {
+            name,
+            root,
+            approver,
+        } = parse_realm(realm)?;
         let chain = Chain::decode(reader.bytes(CHAIN_BYTES_MAX)?, &root)?;
         let count = reader.count(CALLS_MAX)?;
         let mut calls = Vec::with_capacity(count);
@@ -289,6 +296,7 @@ impl AcceptedFile {
         Ok(Self {
             name,
             root,
+            approver,
             realm: realm.to_vec(),
             chain,
             calls,

@@ -156,9 +156,10 @@ pub(super) fn revocations() -> Revocations {
 fn realm_file() -> Vec<u8> {
     let mut writer = Writer::new();
     writer.fixed(b"SMRL");
-    writer.u8(2);
+    writer.u8(3);
     writer.text("acme");
     writer.fixed(&ROOT.verifying_key().to_bytes());
+    writer.flag(false);
     let mut bytes = writer.finish();
     let signature = ROOT.sign("realm", &bytes);
     bytes.extend_from_slice(&signature.to_bytes());
