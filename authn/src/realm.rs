@@ -65,7 +65,7 @@ use crate::audit::local::{self, AuditSecrets, LocalAuditError};
 use crate::audit::{Event, Subject, What, Who, difference};
 use crate::delegation::{Chain, DelegationError, SerialPath};
 use crate::files::{self, Existing, FileError};
-use crate::invite::Invite;
+use crate::invite::{Invite, SealPartError, SealedPart};
 use crate::login::Registered;
 use crate::name::Name;
 use crate::opaque::{LOGIN_SECRETS_LENGTH, LoginSecrets, OpaqueError, Stretching, register};
@@ -190,6 +190,9 @@ pub enum RealmError {
     /// Something else could not be sealed.
     #[error(transparent)]
     SealRecord(#[from] SealError),
+    /// What invites carry was not sealed.
+    #[error(transparent)]
+    SealInvites(#[from] SealPartError),
     /// The random source failed.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -904,6 +907,9 @@ impl OpenRealm {
             },
             now_ms,
         );
+        let audit = self.audit.key.public_key();
+        let (sealed, shares) = SealedPart::seal(&self.issuer, &call, login, &audit, &records)?;
+        let root = self.issuer.verifying_key();
         let names: Vec<String> = nodes
             .iter()
             .map(|(name, at)| format!("{name}={at}"))
@@ -921,11 +927,8 @@ impl OpenRealm {
         )?;
         Ok(seeds
             .iter()
-            .enumerate()
-            .map(|(index, seed)| {
-                let audit = self.audit.key.public_key();
-                Invite::encode(&self.issuer, &call, index, seed, login, &audit, &records)
-            })
+            .zip(&shares)
+            .map(|(seed, share)| Invite::encode(&root, &call, seed, share, &sealed))
             .collect())
     }
 
@@ -1497,6 +1500,10 @@ pub(crate) mod tests {
             .map(|bytes| Invite::decode(bytes.expose()).expect("valid"))
             .collect();
         assert_eq!(decoded[1].member().name, nodes[1].0);
+        let shares = [decoded[0].share().clone(), decoded[1].share().clone()];
+        let contents = decoded[0].sealed().open(&shares).expect("both");
+        let login = realm.login("a test").expect("the root has them");
+        assert_eq!(contents.login.encode().expose(), login.encode().expose());
         assert_eq!(realm.realm().calls().expect("listed").len(), 1);
         let twice = [nodes[0].clone(), nodes[0].clone()];
         assert!(matches!(

@@ -431,6 +431,7 @@ impl From<RealmError> for Failure {
             | RealmError::Registration(_)
             | RealmError::Seal(_)
             | RealmError::SealRecord(_)
+            | RealmError::SealInvites(_)
             | RealmError::Random(_) => Code::Internal,
         };
         Self::new(code, error)

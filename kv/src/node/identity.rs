@@ -13,10 +13,12 @@
 //! and the file `identity` in the data directory, sealed under it, holds
 //!
 //! ```text
-//!      1  version, 3
+//!      1  version, 4
 //!     32  seed of the node's signing key
 //!     32  the realm's root public key
-//!    129  the realm's login secrets, as the invite brought them
+//!      1  whether what the invites sealed was opened
+//!    129  the realm's login secrets, if so
+//!     32  the node's share of what opens it, which it hands to the others of the roster
 //!    4+n  the call that the node answered
 //!    4+n  its enrolment
 //!      8  incarnation
@@ -31,6 +33,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sealmoot_authn::files::{self, Existing, FileError};
+use sealmoot_authn::invite::{InviteError, share_of};
 use sealmoot_authn::opaque::{LOGIN_SECRETS_LENGTH, LoginSecrets};
 use sealmoot_authn::realm_id::RealmId;
 use sealmoot_authn::roster::{RosterError, verify_call, verify_enrolment};
@@ -39,6 +42,7 @@ use sealmoot_authn::statement::{
 };
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
 use sealmoot_crypto::secret::{SecretArray, SecretBytes};
+use sealmoot_crypto::secret_sharing::Share;
 use sealmoot_crypto::signature::{SigningKey, VerifyingKey};
 
 /// Name of the sealed file in the data directory.
@@ -47,12 +51,12 @@ pub const IDENTITY_FILE: &str = "identity";
 pub const IDENTITY_BYTES_MAX: usize = 128 * 1024;
 const KEY_MAGIC: &[u8; 5] = b"SMNK\x01";
 const KEY_FILE_BYTES: usize = 37;
-// Version 1 had no login secrets, version 2 not the invite's path.
-const VERSION: u8 = 3;
+// Version 1 had no login secrets, version 2 not the invite's path, version 3 no share.
+const VERSION: u8 = 4;
 /// Longest path of an invite in bytes.
 const INVITE_PATH_MAX: usize = 4096;
-/// Version, keys, login secrets, incarnation and count.
-const FIXED_BYTES: usize = 1 + 32 + 32 + LOGIN_SECRETS_LENGTH + 8 + 4;
+/// Version, keys, login secrets, share, incarnation and count.
+const FIXED_BYTES: usize = 1 + 32 + 32 + 1 + LOGIN_SECRETS_LENGTH + 32 + 8 + 4;
 
 /// An identity that is not what a node writes.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +67,9 @@ pub enum IdentityError {
     /// A statement in it is not to be believed.
     #[error("the node's identity holds a forged statement: {0}")]
     Roster(#[from] RosterError),
+    /// Its share is none.
+    #[error("the node's identity holds no share: {0}")]
+    Share(#[from] InviteError),
 }
 
 /// Who a node is.
@@ -71,8 +78,11 @@ pub struct Identity {
     pub key: SigningKey,
     /// The realm's root key.
     pub root: VerifyingKey,
-    /// What it answers logins with; the same on every node of the realm.
-    pub login: Arc<LoginSecrets>,
+    /// What it answers logins with; the same on every node of the realm. None before
+    /// enough nodes of the roster have handed over their shares.
+    pub login: Option<Arc<LoginSecrets>>,
+    /// Its own share, kept for those that come later.
+    pub share: Share,
     /// The call that it answered.
     pub call: Verified<Call>,
     /// Its answer.
@@ -108,6 +118,26 @@ impl Identity {
             .expect("the enrolment was verified against the call")
     }
 
+    /// The same node, when it has countersigned this list and may know these secrets.
+    #[must_use]
+    pub fn with(
+        &self,
+        countersigned: Vec<Verified<Enrolment>>,
+        login: Option<Arc<LoginSecrets>>,
+    ) -> Self {
+        Self {
+            key: SigningKey::from_seed(&self.key.to_seed()),
+            root: self.root,
+            login,
+            share: self.share.clone(),
+            call: self.call.clone(),
+            enrolment: self.enrolment.clone(),
+            incarnation: self.incarnation,
+            invite: self.invite.clone(),
+            countersigned,
+        }
+    }
+
     /// The identity's bytes, to be sealed.
     #[must_use]
     pub fn encode(&self) -> SecretBytes {
@@ -131,7 +161,11 @@ impl Identity {
         writer.u8(VERSION);
         writer.fixed(self.key.to_seed().expose());
         writer.fixed(&self.root.to_bytes());
-        writer.fixed(self.login.encode().expose());
+        writer.flag(self.login.is_some());
+        if let Some(login) = &self.login {
+            writer.fixed(login.encode().expose());
+        }
+        writer.fixed(self.share.value().expose());
         writer.bytes(self.call.bytes());
         writer.bytes(self.enrolment.bytes());
         writer.u64(self.incarnation);
@@ -160,7 +194,13 @@ impl Identity {
         let key = SigningKey::from_seed(&SecretArray::from_bytes(reader.array()?));
         let root = VerifyingKey::from_bytes(&reader.array()?)
             .map_err(|_| EncodingError::Invalid("the root key is malformed"))?;
-        let login = Arc::new(LoginSecrets::decode(reader.fixed(LOGIN_SECRETS_LENGTH)?)?);
+        let login = if reader.flag()? {
+            let login = LoginSecrets::decode(reader.fixed(LOGIN_SECRETS_LENGTH)?)?;
+            Some(Arc::new(login))
+        } else {
+            None
+        };
+        let share = SecretArray::from_bytes(reader.array()?);
         let realm = RealmId::of(&root);
         let call =
             verify_call(reader.bytes(STATEMENT_LENGTH_MAX)?, &root).map_err(RosterError::from)?;
@@ -178,10 +218,15 @@ impl Identity {
         if enrolment.body().node_key != key.verifying_key() {
             return Err(EncodingError::Invalid("the enrolment is for another key").into());
         }
+        let members = &call.body().members;
+        let name = &enrolment.body().name;
+        let place = members.iter().position(|member| member.name == *name);
+        let share = share_of(place.unwrap_or(members.len()), share)?;
         Ok(Self {
             key,
             root,
             login,
+            share,
             call,
             enrolment,
             incarnation,
@@ -269,7 +314,8 @@ mod tests {
         Identity {
             key: node,
             root: root.verifying_key(),
-            login: Arc::new(LoginSecrets::generate().expect("random")),
+            login: Some(Arc::new(LoginSecrets::generate().expect("random"))),
+            share: share_of(0, SecretArray::from_bytes([6; 32])).expect("a share"),
             call: Verified::issue(&realm, &root, 1, call),
             enrolment: Verified::issue(&realm, &invite, 1, enrolment),
             incarnation: 3,
@@ -284,9 +330,10 @@ mod tests {
         let encoded = identity.encode();
         let bytes = encoded.expose();
         let read = Identity::decode(bytes).expect("valid");
+        let login = |identity: &Identity| identity.login.as_ref().map(|login| login.encode());
         assert_eq!(
-            read.login.encode().expose(),
-            identity.login.encode().expose()
+            login(&read).expect("kept").expose(),
+            login(&identity).expect("kept").expose()
         );
         assert_eq!(read.encode().expose(), bytes);
         assert_eq!(read.invite, identity.invite);
@@ -296,9 +343,30 @@ mod tests {
     }
 
     #[test]
+    fn an_identity_without_login_secrets_keeps_its_share() {
+        let identity = identity().with(Vec::new(), None);
+        let encoded = identity.encode();
+        let bytes = encoded.expose();
+        let read = Identity::decode(bytes).expect("valid");
+        assert!(read.login.is_none());
+        assert_eq!(read.share.index(), 1);
+        assert!(read.share.value().same_as(identity.share.value()));
+        assert_eq!(read.encode().expose(), bytes);
+        for length in 0..bytes.len() {
+            assert!(Identity::decode(&bytes[..length]).is_err(), "{length}");
+        }
+        let mut changed = bytes.to_vec();
+        changed[65] = 2;
+        assert!(matches!(
+            Identity::decode(&changed),
+            Err(IdentityError::Malformed(_))
+        ));
+    }
+
+    #[test]
     fn other_versions_and_malformed_login_secrets_are_refused() {
         let bytes = identity().encode().expose().to_vec();
-        for version in [0, 1, 2, 4] {
+        for version in [0, 1, 2, 3, 5] {
             let mut changed = bytes.clone();
             changed[0] = version;
             assert!(matches!(
@@ -310,7 +378,7 @@ mod tests {
             ));
         }
         // Their version, and a private key that is no scalar.
-        for at in [65, 65 + 65 + 31] {
+        for at in [66, 66 + 65 + 31] {
             let mut changed = bytes.clone();
             changed[at] = 0xff;
             assert!(matches!(

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use sealmoot_authn::delegation::SerialPath;
 use sealmoot_authn::ended::{ENDED_TAG, Ended};
 use sealmoot_authn::files::{self, FileError, Lock};
-use sealmoot_authn::invite::Invite;
+use sealmoot_authn::invite::{Invite, SealedPart};
 use sealmoot_authn::parallel;
 use sealmoot_authn::records::{RecordName, SignedRecord, Standing};
 use sealmoot_authn::roster::{Roster, RosterError};
@@ -26,13 +26,13 @@ use super::identity::{
     IDENTITY_BYTES_MAX, IDENTITY_FILE, Identity, IdentityError, create_root_key, read_root_key,
     root_key_candidates,
 };
+use super::sealed_part;
 use crate::attest::Attestations;
 use crate::audit::{AuditKey, WITNESSED_FILE};
 use crate::disk::{DirectoryDisk, DirectoryError, Disk, DiskError};
 use crate::log::sealed_file::{self, SealedFileKey, SealedFileReadError, SealedFileWriteError};
 use crate::log::{
-    self, CommitError, CreateError, Damage, Log, LogKey, LogOptions, OpenError, VerifyError,
-    looks_sealed_with,
+    self, CreateError, Damage, Log, LogKey, LogOptions, OpenError, VerifyError, looks_sealed_with,
 };
 use crate::record::Record;
 use crate::replica::Replay;
@@ -61,6 +61,8 @@ pub struct Opened {
     pub revocations_within: Duration,
     pub(super) disk: DirectoryDisk,
     pub(super) sealed: SealedFileKey,
+    /// What the invite sealed, until it was opened.
+    pub(super) sealed_part: Option<SealedPart>,
     pub(super) log: Log<DirectoryDisk>,
     pub(super) replay: Replay,
     pub(super) attestations: Attestations,
@@ -210,37 +212,27 @@ fn make_node(
     let identity = Identity {
         key,
         root: *invite.root(),
-        login: Arc::clone(invite.login()),
+        login: None,
+        share: invite.share().clone(),
         call: invite.call().clone(),
         enrolment: Verified::issue(&invite.realm(), invite.key(), now_ms, answer),
         incarnation,
         invite: std::path::absolute(invite_file).ok(),
         countersigned: Vec::new(),
     };
-    let mut log = Log::create(
+    Log::create(
         disk.clone(),
         LogKey::from_root(root_key),
         incarnation,
         LogOptions::default(),
     )
     .map_err(create_failure)?;
-    let records: Vec<Vec<u8>> = invite
-        .records()
-        .iter()
-        .map(|record| Record::Signed(record.encode()).encode())
-        .collect();
-    if !records.is_empty() {
-        let _durable = log.commit(&records).map_err(commit_failure)?;
-    }
+    let sealed = SealedFileKey::from_root(root_key);
+    sealed_part::write(disk, &sealed, invite.sealed()).map_err(write_failure)?;
     audit::create(disk, root_key, &identity, invite.audit_key(), now_ms)?;
     // Last: a directory is a node when it has this file.
-    sealed_file::write(
-        disk,
-        &SealedFileKey::from_root(root_key),
-        IDENTITY_FILE,
-        identity.encode().expose(),
-    )
-    .map_err(write_failure)
+    sealed_file::write(disk, &sealed, IDENTITY_FILE, identity.encode().expose())
+        .map_err(write_failure)
 }
 
 /// Opens a node's directory: finds its key, authenticates and replays its log.
@@ -261,7 +253,16 @@ pub fn open(
     let mut attestations = Attestations::default();
     let mut newest = NewestRecords::new();
     let mut ended = Vec::new();
-    let mut throttle = Throttle::new(ThrottleKey::of(&identity.login), ThrottleLimits::default());
+    let sealed_part = if identity.login.is_some() {
+        // A crash may have come between opening it and this.
+        sealed_part::remove(&disk).map_err(disk_failure)?;
+        None
+    } else {
+        Some(sealed_part::read(&disk, &sealed, &identity)?)
+    };
+    let login = identity.login.as_deref();
+    let names = login.map_or_else(ThrottleKey::before_login_secrets, ThrottleKey::of);
+    let mut throttle = Throttle::new(names, ThrottleLimits::default());
     let mut roster = None;
     let mut time_ms = 0;
     let realm = identity.realm();
@@ -328,6 +329,7 @@ pub fn open(
         time_ms,
         disk,
         sealed,
+        sealed_part,
         log,
         replay,
         attestations,
@@ -427,18 +429,30 @@ pub fn verify(
     let mut damaged = Vec::new();
     let identity_path = directory.join(IDENTITY_FILE);
     let identity_bytes = std::fs::metadata(&identity_path).map_or(0, |metadata| metadata.len());
-    if let Err(error) = read_identity(&disk, &SealedFileKey::from_root(&root_key)) {
-        match error {
-            OpenFailure::Integrity { file, what } => damaged.push(DamagedPlace {
-                file,
-                offset: 0,
-                length: identity_bytes,
-                what,
-            }),
-            other => return Err(other),
-        }
-    }
     let (mut bytes, mut records) = (identity_bytes, 0);
+    let sealed = SealedFileKey::from_root(&root_key);
+    let part_bytes = sealed_part::length(&disk).map_err(disk_failure)?;
+    let verified = read_identity(&disk, &sealed)
+        .map_err(|error| (error, identity_bytes))
+        .and_then(|identity| {
+            // One that was opened is removed at the next start, and read by nobody.
+            if identity.login.is_none() {
+                bytes += part_bytes;
+                sealed_part::read(&disk, &sealed, &identity)
+                    .map_err(|error| (error, part_bytes))?;
+            }
+            Ok(())
+        });
+    match verified {
+        Ok(()) => {}
+        Err((OpenFailure::Integrity { file, what }, length)) => damaged.push(DamagedPlace {
+            file,
+            offset: 0,
+            length,
+            what,
+        }),
+        Err((other, _)) => return Err(other),
+    }
     bytes += verify_audit(&disk, directory, &root_key, &mut damaged)?;
     match log::verify(&disk, &LogKey::from_root(&root_key)) {
         Ok(report) => {
@@ -617,10 +631,6 @@ pub(super) fn disk_failure(error: DiskError) -> OpenFailure {
 }
 
 fn create_failure(error: CreateError) -> OpenFailure {
-    OpenFailure::Disk(error.to_string())
-}
-
-fn commit_failure(error: CommitError) -> OpenFailure {
     OpenFailure::Disk(error.to_string())
 }
 

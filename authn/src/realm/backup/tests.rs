@@ -268,7 +268,9 @@ fn a_restored_realm_goes_on_and_its_changes_hold_over_what_was_lost() {
     let invites = restored
         .call_nodes(&[(name("n2"), "127.0.0.1:2".to_owned())], 99, 14)
         .expect("called");
-    Invite::decode(invites[0].expose()).expect("believed");
+    let invite = Invite::decode(invites[0].expose()).expect("believed");
+    let opened = invite.sealed().open(std::slice::from_ref(invite.share()));
+    opened.expect("a call of one opens with its one share");
 }
 
 #[test]

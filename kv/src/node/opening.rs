@@ -1,0 +1,111 @@
+//! Opening what the invites sealed, once the cluster has formed: the nodes of the roster
+//! hand each other their shares.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sealmoot_authn::invite::{Contents, InviteError, SealedPart, share_of};
+use sealmoot_authn::name::Name;
+use sealmoot_authn::roster::{Member, Roster};
+use sealmoot_crypto::secret::SecretArray;
+use sealmoot_crypto::secret_sharing::Share;
+use sealmoot_rpc::Connector;
+use tracing::{debug, warn};
+
+use super::identity::Identity;
+use crate::proto::{EnrolmentClient, HandOverRequest};
+
+const ROUND_EVERY: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The shares that a node holds of what it is to open; no more than it takes.
+struct Shares<'a> {
+    part: &'a SealedPart,
+    held: BTreeMap<u8, Share>,
+}
+
+impl Shares<'_> {
+    fn suffice(&self) -> bool {
+        self.held.len() >= self.part.needed()
+    }
+
+    /// Takes a share that is to be believed.
+    fn add(&mut self, share: Share) -> Result<(), InviteError> {
+        self.part.check(&share)?;
+        if !self.suffice() {
+            self.held.insert(share.index(), share);
+        }
+        Ok(())
+    }
+}
+
+/// Asks the members of the roster for their shares until there are enough, and opens the
+/// sealed part. What a member says is judged by what the root signed.
+///
+/// # Errors
+/// When it does not open all the same: the root sealed something else than it should.
+pub(super) async fn open(
+    identity: &Identity,
+    roster: &Roster,
+    connector: &Connector,
+    part: &SealedPart,
+) -> Result<Contents, InviteError> {
+    let held = BTreeMap::new();
+    let mut shares = Shares { part, held };
+    shares.add(identity.share.clone())?;
+    loop {
+        for member in roster.members() {
+            if shares.suffice() {
+                let part = part.clone();
+                let held: Vec<Share> = shares.held.into_values().collect();
+                // Many records take a while, in which the peers are to be answered.
+                let opening = tokio::task::spawn_blocking(move || part.open(&held));
+                return match opening.await {
+                    Ok(opened) => opened,
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                };
+            }
+            let Some(index) = place(identity, &member.name) else {
+                continue;
+            };
+            let number = u8::try_from(index + 1).unwrap_or(u8::MAX);
+            if shares.held.contains_key(&number) {
+                continue;
+            }
+            let asked = ask(connector, member).await;
+            let taken = asked.and_then(|value| {
+                let share = share_of(index, value).map_err(|error| error.to_string())?;
+                shares.add(share).map_err(|error| error.to_string())
+            });
+            match taken {
+                Ok(()) => {}
+                Err(cause) => debug!(peer = %member.name, cause, "no share yet"),
+            }
+        }
+        if !shares.suffice() {
+            tokio::time::sleep(ROUND_EVERY).await;
+        }
+    }
+}
+
+fn place(identity: &Identity, name: &Name) -> Option<usize> {
+    let members = &identity.call.body().members;
+    members.iter().position(|member| member.name == *name)
+}
+
+/// Asks one member, and nobody else who answers at its address.
+async fn ask(connector: &Connector, member: &Member) -> Result<SecretArray<32>, String> {
+    let connection = connector
+        .connect(&member.address, PATIENCE)
+        .await
+        .map_err(|error| error.to_string())?;
+    if *connection.peer().key() != member.key {
+        warn!(peer = %member.name, "another node answers at its address");
+        connection.close();
+        return Err("another node answers at its address".to_owned());
+    }
+    let client = EnrolmentClient::new(connection);
+    let reply = client.hand_over(HandOverRequest {}, PATIENCE).await;
+    let reply = reply.map_err(|status| status.message().to_owned())?;
+    SecretArray::from_slice(&reply.share).ok_or_else(|| "what it handed over is no share".into())
+}
