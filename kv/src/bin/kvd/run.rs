@@ -233,7 +233,18 @@ async fn serve(
             daemon::hint_others(&progress.missing, output);
         }
     };
+    // A node that was stopped between the roster and its login secrets waits for shares.
+    let patience = async {
+        if was_formed {
+            tokio::time::sleep(SILENCE_MAX).await;
+            output.notice(format!(
+                "{name} listens at {address} and waits for other nodes to hand it its login secrets"
+            ));
+        }
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
+        () = patience => {}
         outcome = node.form(progress) => outcome.map_err(failures::node)?,
         end = &mut ended => return stop(node, end).await,
     }
