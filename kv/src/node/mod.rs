@@ -302,7 +302,7 @@ impl Node {
     }
 
     /// The first half of [`Node::form`]: gathers until there is a durable roster, and
-    /// serves nobody. `None` when the node serves already.
+    /// serves nobody yet. `None` when the node serves already.
     ///
     /// # Errors
     /// [`NodeError`].
@@ -378,6 +378,8 @@ impl Node {
         for record in contents.records {
             users.apply_signed(record);
         }
+        drop(users);
+        let users = trust.users.read().unwrap_or_else(PoisonError::into_inner);
         self.shared.throttle.with(|throttle, _, _| {
             throttle.call_by(ThrottleKey::of(&contents.login));
             let all = users.records_behind().chain(users.records());

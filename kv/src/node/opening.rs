@@ -18,6 +18,17 @@ use crate::proto::{EnrolmentClient, HandOverRequest};
 const ROUND_EVERY: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Why what is sealed was not opened.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpeningError {
+    /// It is not to be believed, or this node's own share is not.
+    #[error("what the invite sealed is not opened: {0}")]
+    Invite(#[from] InviteError),
+    /// The thread that opens it ended.
+    #[error(transparent)]
+    Ended(#[from] tokio::task::JoinError),
+}
+
 /// The shares that a node holds of what it is to open; no more than it takes.
 struct Shares<'a> {
     part: &'a SealedPart,
@@ -43,13 +54,13 @@ impl Shares<'_> {
 /// sealed part. What a member says is judged by what the root signed.
 ///
 /// # Errors
-/// When it does not open all the same: the root sealed something else than it should.
+/// [`OpeningError`]: it does not open all the same.
 pub(super) async fn open(
     identity: &Identity,
     roster: &Roster,
     connector: &Connector,
     part: &SealedPart,
-) -> Result<Contents, InviteError> {
+) -> Result<Contents, OpeningError> {
     let held = BTreeMap::new();
     let mut shares = Shares { part, held };
     shares.add(identity.share.clone())?;
@@ -60,10 +71,7 @@ pub(super) async fn open(
                 let held: Vec<Share> = shares.held.into_values().collect();
                 // Many records take a while, in which the peers are to be answered.
                 let opening = tokio::task::spawn_blocking(move || part.open(&held));
-                return match opening.await {
-                    Ok(opened) => opened,
-                    Err(error) => std::panic::resume_unwind(error.into_panic()),
-                };
+                return Ok(opening.await??);
             }
             let Some(index) = place(identity, &member.name) else {
                 continue;
