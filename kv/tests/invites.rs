@@ -380,6 +380,23 @@ async fn an_invite_and_the_node_that_it_makes_open_nothing_alone() {
         };
         assert!(!within(&record[..64]) && !within(b"alice"));
     }
+    let (directory, _) = cluster.places(0);
+    let mut sealed_pieces = 0;
+    for entry in std::fs::read_dir(directory).expect("listed") {
+        let path = entry.expect("listed").path();
+        let bytes = std::fs::read(&path).expect("read");
+        let within = |part: &[u8]| bytes.windows(part.len()).any(|found| found == part);
+        assert!(
+            !within(&record[..64]) && !within(b"alice"),
+            "{}",
+            path.display()
+        );
+        let sealed = invite.sealed().encode();
+        // Nor does the sealed part lie there but under the node's own key.
+        assert!(!within(&sealed[sealed.len() - 32..]));
+        sealed_pieces += usize::from(path.ends_with("invite-0001"));
+    }
+    assert_eq!(sealed_pieces, 1);
 }
 
 #[tokio::test]

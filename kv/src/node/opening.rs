@@ -1,7 +1,7 @@
 //! Opening what the invites sealed, once the cluster has formed: the nodes of the roster
 //! hand each other their shares.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use sealmoot_authn::invite::{Contents, InviteError, SealedPart, share_of};
@@ -63,6 +63,7 @@ pub(super) async fn open(
 ) -> Result<Contents, OpeningError> {
     let held = BTreeMap::new();
     let mut shares = Shares { part, held };
+    let mut accused = BTreeSet::new();
     shares.add(identity.share.clone())?;
     loop {
         for member in roster.members() {
@@ -80,14 +81,19 @@ pub(super) async fn open(
             if shares.held.contains_key(&number) {
                 continue;
             }
-            let asked = ask(connector, member).await;
-            let taken = asked.and_then(|value| {
-                let share = share_of(index, value).map_err(|error| error.to_string())?;
-                shares.add(share).map_err(|error| error.to_string())
-            });
-            match taken {
-                Ok(()) => {}
-                Err(cause) => debug!(peer = %member.name, cause, "no share yet"),
+            let value = match ask(connector, member).await {
+                Ok(value) => value,
+                Err(cause) => {
+                    debug!(peer = %member.name, cause, "no share yet");
+                    continue;
+                }
+            };
+            let taken = share_of(index, value).and_then(|share| shares.add(share));
+            // It is asked again, and accused once.
+            if let Err(error) = taken
+                && accused.insert(number)
+            {
+                warn!(peer = %member.name, %error, "its share is not believed");
             }
         }
         if !shares.suffice() {
@@ -116,4 +122,76 @@ async fn ask(connector: &Connector, member: &Member) -> Result<SecretArray<32>, 
     let reply = client.hand_over(HandOverRequest {}, PATIENCE).await;
     let reply = reply.map_err(|status| status.message().to_owned())?;
     SecretArray::from_slice(&reply.share).ok_or_else(|| "what it handed over is no share".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sealmoot_authn::opaque::LoginSecrets;
+    use sealmoot_authn::realm_id::RealmId;
+    use sealmoot_authn::statement::{Call, CallMember, Verified};
+    use sealmoot_crypto::sealed_box::{Kem, PrivateKey};
+    use sealmoot_crypto::signature::SigningKey;
+
+    /// A call of five, of which three are enough.
+    fn sealed() -> (SealedPart, Vec<Share>) {
+        let key = || SigningKey::generate().expect("random");
+        let root = key();
+        let members = (0..5)
+            .map(|at| CallMember {
+                name: format!("n{at}").parse().expect("a name"),
+                address: format!("127.0.0.1:{}", 7401 + at),
+                invite_key: key().verifying_key(),
+            })
+            .collect();
+        let call = Call {
+            id: [3; 16],
+            realm_name: "acme".parse().expect("a name"),
+            expires_ms: 100,
+            members,
+        };
+        let call = Verified::issue(&RealmId::of(&root.verifying_key()), &root, 1, call);
+        let login = LoginSecrets::generate().expect("random");
+        let audit = PrivateKey::generate(Kem::X25519).expect("random");
+        SealedPart::seal(&root, &call, &login, &audit.public_key(), &[]).expect("sealed")
+    }
+
+    fn held(part: &SealedPart) -> Shares<'_> {
+        let held = BTreeMap::new();
+        Shares { part, held }
+    }
+
+    #[test]
+    fn shares_that_are_not_of_the_call_do_not_count_and_are_named() {
+        let (part, own) = sealed();
+        let (_, foreign) = sealed();
+        let mut shares = held(&part);
+        shares.add(own[4].clone()).expect("believed");
+        for share in &foreign {
+            let refused = shares.add(share.clone());
+            assert!(matches!(refused, Err(InviteError::Share(number)) if number == share.index()));
+        }
+        let value = SecretArray::from_bytes(*own[0].value().expose());
+        let renumbered = Share::new(2, value).expect("a number");
+        assert!(matches!(shares.add(renumbered), Err(InviteError::Share(2))));
+        assert_eq!(shares.held.len(), 1);
+        assert!(!shares.suffice());
+    }
+
+    #[test]
+    fn a_share_counts_once_and_no_more_are_kept_than_it_takes() {
+        let (part, own) = sealed();
+        let mut shares = held(&part);
+        for _ in 0..3 {
+            shares.add(own[1].clone()).expect("believed");
+        }
+        assert!(!shares.suffice());
+        for share in own.iter().rev() {
+            shares.add(share.clone()).expect("believed");
+        }
+        assert!(shares.suffice());
+        let held: Vec<Share> = shares.held.into_values().collect();
+        assert_eq!(held.len(), 3);
+        assert!(part.open(&held).is_ok());
+    }
 }
