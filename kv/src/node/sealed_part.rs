@@ -25,14 +25,7 @@ pub(super) fn write<D: Disk>(
     sealed: &SealedFileKey,
     part: &SealedPart,
 ) -> Result<(), SealedFileWriteError> {
-    let bytes = part.encode();
-    let count = bytes.chunks(PIECE_BYTES).len();
-    for (index, piece) in bytes.chunks(PIECE_BYTES).enumerate() {
-        let more = u8::from(index + 1 < count);
-        let content = [&[more], piece].concat();
-        sealed_file::write(disk, sealed, &file_name(index), &content)?;
-    }
-    Ok(())
+    write_pieces(disk, sealed, &part.encode(), PIECE_BYTES)
 }
 
 /// Reads what [`write`] wrote, and verifies again what the root signed of it.
@@ -41,31 +34,48 @@ pub(super) fn read<D: Disk>(
     sealed: &SealedFileKey,
     identity: &Identity,
 ) -> Result<SealedPart, OpenFailure> {
+    let bytes = read_pieces(disk, sealed)?;
+    SealedPart::decode(&bytes, &identity.root, &identity.call)
+        .map_err(|error| damaged(&file_name(0), error.to_string()))
+}
+
+fn write_pieces<D: Disk>(
+    disk: &D,
+    sealed: &SealedFileKey,
+    bytes: &[u8],
+    piece_bytes: usize,
+) -> Result<(), SealedFileWriteError> {
+    let count = bytes.len().div_ceil(piece_bytes);
+    for (index, piece) in bytes.chunks(piece_bytes).enumerate() {
+        let more = u8::from(index + 1 < count);
+        let content = [&[more], piece].concat();
+        sealed_file::write(disk, sealed, &file_name(index), &content)?;
+    }
+    Ok(())
+}
+
+fn read_pieces<D: Disk>(disk: &D, sealed: &SealedFileKey) -> Result<Vec<u8>, OpenFailure> {
     let mut bytes = Vec::new();
-    let mut last = file_name(0);
     for index in 0..FILES_MAX {
-        last = file_name(index);
-        let content = sealed_file::read(disk, sealed, &last, SEALED_FILE_BYTES_MAX)
-            .map_err(|error| read_failure(&last, error))?;
-        let integrity = |what: String| OpenFailure::Integrity {
-            file: last.clone(),
-            what,
-        };
+        let file = file_name(index);
+        let content = sealed_file::read(disk, sealed, &file, SEALED_FILE_BYTES_MAX)
+            .map_err(|error| read_failure(&file, error))?;
         let mut reader = Reader::new(content.expose());
-        let more = reader
-            .flag()
-            .map_err(|error| integrity(error.to_string()))?;
+        let more = reader.flag();
+        let more = more.map_err(|error| damaged(&file, error.to_string()))?;
         bytes.extend_from_slice(&content.expose()[1..]);
         if !more {
-            break;
+            return Ok(bytes);
         }
     }
-    SealedPart::decode(&bytes, &identity.root, &identity.call).map_err(|error| {
-        OpenFailure::Integrity {
-            file: last,
-            what: error.to_string(),
-        }
-    })
+    Err(damaged(&file_name(FILES_MAX), "there is no end".to_owned()))
+}
+
+fn damaged(file: &str, what: String) -> OpenFailure {
+    OpenFailure::Integrity {
+        file: file.to_owned(),
+        what,
+    }
 }
 
 /// Removes it: what was in it lies in the log and in the identity by then.
@@ -106,9 +116,63 @@ fn read_failure(file: &str, error: SealedFileReadError) -> OpenFailure {
         {
             disk_failure(error)
         }
-        error => OpenFailure::Integrity {
-            file: file.to_owned(),
-            what: format!("{error}: failed authentication"),
-        },
+        error => damaged(file, format!("{error}: failed authentication")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::MemoryDisk;
+    use sealmoot_crypto::secret::SecretArray;
+
+    fn key() -> SealedFileKey {
+        SealedFileKey::from_root(&SecretArray::from_bytes([4; 32]))
+    }
+
+    fn refused_at(disk: &MemoryDisk, wanted: &str) {
+        let refused = read_pieces(disk, &key());
+        assert!(
+            matches!(refused, Err(OpenFailure::Integrity { ref file, .. }) if file == wanted),
+            "{wanted}"
+        );
+    }
+
+    #[test]
+    fn what_takes_several_files_comes_back_and_goes_as_a_whole() {
+        for (length, files) in [(1, 1), (999, 1), (1000, 1), (1001, 2), (3000, 3), (3001, 4)] {
+            let disk = MemoryDisk::new();
+            disk.set_bytes("identity", vec![1]);
+            let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            write_pieces(&disk, &key(), &bytes, 1000).expect("written");
+            assert_eq!(disk.names().expect("listed").len(), 1 + files, "{length}");
+            assert_eq!(read_pieces(&disk, &key()).expect("read"), bytes);
+            remove(&disk).expect("removed");
+            assert_eq!(disk.names().expect("listed"), ["identity"]);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_missing_changed_or_in_anothers_place_is_named() {
+        let written = || {
+            let disk = MemoryDisk::new();
+            write_pieces(&disk, &key(), &[7; 3000], 1000).expect("written");
+            disk
+        };
+        for file in ["invite-0001", "invite-0002", "invite-0003"] {
+            let disk = written();
+            disk.flip(file, 40, 1);
+            refused_at(&disk, file);
+            disk.remove(file).expect("removed");
+            refused_at(&disk, file);
+            let disk = written();
+            let other = if file == "invite-0001" {
+                "invite-0002"
+            } else {
+                "invite-0001"
+            };
+            disk.set_bytes(file, disk.bytes(other).expect("there"));
+            refused_at(&disk, file);
+        }
     }
 }
