@@ -210,10 +210,24 @@ impl Cluster {
         log_in(&request, cli::now_ms()).await
     }
 
-    async fn logs_in(&self, index: usize, node: &Node) {
+    async fn logs_in(&self, index: usize, node: &Node) -> Context {
         within_patience(node.within_quorum()).await;
         let logged_in = self.try_log_in(index).await;
-        logged_in.unwrap_or_else(|failure| panic!("{}", failure.to_text("kv")));
+        logged_in.unwrap_or_else(|failure| panic!("{}", failure.to_text("kv")))
+    }
+
+    /// What a node says to the session of a context.
+    async fn show(&self, index: usize, context: &Context) -> Result<(), String> {
+        let presentation = Presentation::Session {
+            session: context.proof.session.clone(),
+            receipt: context.proof.receipt.clone(),
+        };
+        let pin = RealmPin::new(context.realm, &presentation);
+        let key = SigningKey::from_seed(&context.session_seed);
+        let connector = Connector::new(&key, Arc::new(pin), Limits::default());
+        let connector = connector.expect("sound limits");
+        let connected = connector.connect(&self.addresses[index], PATIENCE).await;
+        connected.map(drop).map_err(|error| error.cause())
     }
 
     /// Asks a node for its share, as whoever holds the key.
@@ -261,13 +275,25 @@ async fn nodes_that_were_stopped_before_they_opened_open_it_when_enough_are_back
 
     // Two are enough, and the third finds the sealed part's secrets when it is back.
     let two = cluster.serving(&[0, 1]).await;
+    let mut sessions = Vec::new();
     for (index, node) in two.iter().enumerate() {
-        cluster.logs_in(index, node).await;
+        sessions.push(cluster.logs_in(index, node).await);
         assert!(cluster.has_login_secrets(index) && !cluster.has_sealed_part(index));
     }
     assert!(!cluster.has_login_secrets(2) && cluster.has_sealed_part(2));
-    let third = cluster.serving(&[2]).await;
+    let mut waiting = cluster.start(2).await;
+    // It knows no user yet, and so does not say that a session ended.
+    let shown = cluster.show(2, &sessions[0]).await;
+    let cause = shown.expect_err("it cannot judge");
+    assert!(cause.contains("has not formed yet"), "{cause}");
+    assert_eq!(cluster.show(1, &sessions[0]).await, Ok(()));
+    // Whoever gives up waiting for it and comes back finds it where it was.
+    let given_up = tokio::time::timeout(Duration::ZERO, waiting.form(|_| {})).await;
+    assert!(given_up.is_err());
+    within_patience(waiting.form(|_| {})).await.expect("opened");
+    let third = vec![waiting];
     cluster.logs_in(2, &third[0]).await;
+    assert_eq!(cluster.show(2, &sessions[0]).await, Ok(()));
     assert!(cluster.has_login_secrets(2) && !cluster.has_sealed_part(2));
     let login = |index| {
         let login = cluster.identity(index).login.expect("opened");

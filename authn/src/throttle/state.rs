@@ -124,6 +124,8 @@ impl Throttle {
     /// one has its login secrets. Nobody may have tried anything before.
     pub fn call_by(&mut self, key: ThrottleKey) {
         self.key = key;
+        // They stand under the names of the key before.
+        self.accounts = Accounts::default();
     }
 
     /// Judges by other limits from now on.

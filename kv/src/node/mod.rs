@@ -21,6 +21,7 @@ mod startup;
 mod throttling;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -190,6 +191,7 @@ impl Node {
             enrolled: RwLock::new(gathering.enrolments().cloned().collect()),
             roster: RwLock::new(opened.roster.map(Arc::new)),
             users: Arc::new(RwLock::new(opened.users)),
+            has_records: AtomicBool::new(opened.identity.login.is_some()),
             identity: opened.identity,
             now_ms,
             clock: SessionClock::new(now_ms),
@@ -291,8 +293,16 @@ impl Node {
         let Some(roster) = self.agree(progress).await? else {
             return Ok(());
         };
-        if let Some(part) = self.opened.as_mut().and_then(|log| log.sealed_part.take()) {
+        // It stays until it is open: whoever drops this future may ask again.
+        let sealed_part = self.opened.as_ref().and_then(|log| log.sealed_part.clone());
+        if let Some(part) = sealed_part {
             self.open_sealed(&roster, &part).await?;
+            if let Some(log) = &mut self.opened {
+                log.sealed_part = None;
+            }
+        }
+        if self.shared.login.get().is_none() {
+            return Err(internal("without login secrets a node serves nobody"));
         }
         if let Some(opened) = self.opened.take() {
             self.begin_serving(opened, &roster)?;
@@ -353,11 +363,16 @@ impl Node {
             return Err(internal("the node serves already"));
         };
         // The records first: a node with login secrets looks for the sealed part no more.
-        // After a crash between, the log has them twice, which changes nothing.
-        let records = contents.records.iter();
-        let records: Vec<Vec<u8>> = records
-            .map(|record| Record::Signed(record.encode()).encode())
-            .collect();
+        // After a crash between, those that the log has already are left out.
+        let records: Vec<Vec<u8>> = {
+            let users = self.shared.trust.users.read();
+            let users = users.unwrap_or_else(PoisonError::into_inner);
+            let records = contents.records.iter();
+            records
+                .filter(|record| users.wants(&record.name(), &record.standing()))
+                .map(|record| Record::Signed(record.encode()).encode())
+                .collect()
+        };
         if !records.is_empty() {
             let _durable = opened.log.commit(&records).map_err(internal)?;
         }
@@ -386,6 +401,7 @@ impl Node {
             throttle.know_all(all.map(Account::of));
         });
         drop(users);
+        trust.has_records.store(true, Ordering::Release);
         info!("opened what the invites sealed");
         begin_logins(&self.shared, contents.login)
     }

@@ -15,8 +15,11 @@ use tracing::{debug, warn};
 use super::identity::Identity;
 use crate::proto::{EnrolmentClient, HandOverRequest};
 
-const ROUND_EVERY: Duration = Duration::from_millis(100);
+/// Nodes that form come at once; one that is down may stay away for days.
+const ROUND_AFTER: Duration = Duration::from_millis(100);
+const ROUND_AFTER_MAX: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(1);
+const OTHER_NODE: &str = "another node answers at its address";
 
 /// Why what is sealed was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +67,7 @@ pub(super) async fn open(
     let held = BTreeMap::new();
     let mut shares = Shares { part, held };
     let mut accused = BTreeSet::new();
+    let mut pause = ROUND_AFTER;
     shares.add(identity.share.clone())?;
     loop {
         for member in roster.members() {
@@ -84,6 +88,9 @@ pub(super) async fn open(
             let value = match ask(connector, member).await {
                 Ok(value) => value,
                 Err(cause) => {
+                    if cause == OTHER_NODE && accused.insert(number) {
+                        warn!(peer = %member.name, cause, "it cannot be asked for its share");
+                    }
                     debug!(peer = %member.name, cause, "no share yet");
                     continue;
                 }
@@ -97,7 +104,8 @@ pub(super) async fn open(
             }
         }
         if !shares.suffice() {
-            tokio::time::sleep(ROUND_EVERY).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(ROUND_AFTER_MAX);
         }
     }
 }
@@ -114,9 +122,8 @@ async fn ask(connector: &Connector, member: &Member) -> Result<SecretArray<32>, 
         .await
         .map_err(|error| error.to_string())?;
     if *connection.peer().key() != member.key {
-        warn!(peer = %member.name, "another node answers at its address");
         connection.close();
-        return Err("another node answers at its address".to_owned());
+        return Err(OTHER_NODE.to_owned());
     }
     let client = EnrolmentClient::new(connection);
     let reply = client.hand_over(HandOverRequest {}, PATIENCE).await;
