@@ -8,28 +8,24 @@
 //!    9+m    4+n  the call, a statement by the root
 //! 13+m+n      4  which member of the call this invite is for
 //!      …     32  seed of that member's one-time key: the secret
-//!      …    129  the realm's login secrets (see `opaque/secrets.rs`)
-//!      …     32  the realm's public audit key, X25519 (see `audit/first_key.rs`)
-//!      …     64  the root's signature over the realm's id, the login secrets and the
-//!                audit key
-//!      …      4  number of signed records, and then each with its length
+//!      …     32  that member's share of the key of the sealed part; its number is the
+//!                member's, from 1
+//!      …         the sealed part, with what the root signed of it: `invite/sealed.rs`
 //! ```
 //!
-//! It is a secret until it is used. After that its key is worthless, but the login
-//! secrets in it are not: they are those of the whole realm.
+//! It is a secret until it is used. After that its key is worthless, and its share opens
+//! the login secrets and the records together with those of other invites only: more
+//! than half of the call's.
 
-use std::sync::Arc;
+mod sealed;
 
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
-use sealmoot_crypto::sealed_box::{Kem, PublicKey};
+use sealmoot_crypto::sealed_box::PublicKey;
 use sealmoot_crypto::secret::{SecretArray, SecretBytes};
-use sealmoot_crypto::signature::{Signature, SigningKey};
+use sealmoot_crypto::secret_sharing::{Share, SharingError};
+use sealmoot_crypto::signature::SigningKey;
 
-use crate::audit::first_key::AUDIT_KEY_LENGTH;
-use crate::opaque::{LOGIN_SECRETS_LENGTH, LoginSecrets};
-use crate::parallel;
 use crate::realm_id::RealmId;
-use crate::records::{SIGNED_RECORD_LENGTH_MAX, SignedRecord};
 use crate::roots::{ROOTS_LENGTH_MAX, Roots, RootsError};
 use crate::roster::verify_call;
 use crate::statement::{
@@ -37,19 +33,19 @@ use crate::statement::{
 };
 use crate::users::{RecordError, USERS_MAX};
 
+pub use sealed::{Contents, SEALED_PART_LENGTH_MAX, SealPartError, SealedPart, shares_needed};
+
 const MAGIC: &[u8; 4] = b"SMIN";
 // Version 1 had no login secrets, version 2 no audit key and no
-// roles among the records, version 3 the root key alone.
+// roles among the records, version 3 all of it in clear and the root key alone.
 const VERSION: u8 = 4;
-/// Domain of the signature over the login secrets and the audit key.
-const LOGIN_DOMAIN: &str = "login-secrets";
 /// Most signed records in an invite: the users of a whole realm, and its roles.
 pub const RECORDS_MAX: usize = USERS_MAX + 1;
 /// Most bytes of signed records in an invite.
 pub const RECORDS_LENGTH_MAX: usize = 512 * 1024 * 1024;
 /// Longest invite file in bytes.
 pub const INVITE_LENGTH_MAX: usize =
-    RECORDS_LENGTH_MAX + 4 * RECORDS_MAX + STATEMENT_LENGTH_MAX + ROOTS_LENGTH_MAX + 512;
+    SEALED_PART_LENGTH_MAX + STATEMENT_LENGTH_MAX + ROOTS_LENGTH_MAX + 512;
 
 /// Why an invite was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -69,9 +65,15 @@ pub enum InviteError {
     /// The one-time key is not the one that the call names.
     #[error("the invite's key is not the one that the realm invited")]
     WrongKey,
-    /// The login secrets in it are not the realm's.
-    #[error("the login secrets in the invite are forged")]
-    LoginSecrets,
+    /// The sealed part, or what stands around it, is not what the root made.
+    #[error("the sealed part of the invite is forged")]
+    SealedPart,
+    /// A share is not the one of this number that the root made for this call.
+    #[error("share number {0} is not one of this call")]
+    Share(u8),
+    /// The shares do not open the sealed part.
+    #[error("the sealed part of the invite stays closed: {0}")]
+    Shares(#[from] SharingError),
     /// A signed record in it is not to be believed.
     #[error("a record in the invite is forged: {0}")]
     Record(#[from] RecordError),
@@ -80,62 +82,48 @@ pub enum InviteError {
     Expired,
 }
 
-/// An invite whose content was verified against the roots that it carries.
+/// An invite whose content was verified against the roots that it carries, but for what
+/// is sealed.
 pub struct Invite {
     roots: Roots,
     call: Verified<Call>,
     index: usize,
     key: SigningKey,
-    login: Arc<LoginSecrets>,
-    audit: PublicKey,
-    records: Vec<SignedRecord>,
+    share: Share,
+    sealed: SealedPart,
 }
 
 impl Invite {
-    /// Makes the invite for one member of a call.
+    /// Makes the invite of the member with this share.
     ///
     /// # Panics
-    /// When `index` is not a member of the call, which is a fault of the caller.
+    /// When the share is of no member of the call, which is a fault of the caller.
     #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "each is a part of the file")]
     pub fn encode(
         roots: &Roots,
-        root_key: &SigningKey,
         call: &Verified<Call>,
-        index: usize,
         seed: &SecretArray<32>,
-        login: &LoginSecrets,
-        audit: &PublicKey,
-        records: &[SignedRecord],
+        share: &Share,
+        sealed: &SealedPart,
     ) -> SecretBytes {
+        let index = usize::from(share.index()) - 1;
         assert!(index < call.body().members.len());
-        let records: Vec<Vec<u8>> = records.iter().map(SignedRecord::encode).collect();
-        let length: usize = records.iter().map(|record| record.len() + 4).sum();
         let roots_record = roots.encode();
-        let login = login.encode();
-        let audit = audit.to_bytes();
-        let signed = signed_login(&roots.realm(), login.expose(), &audit);
-        let signature = root_key.sign(LOGIN_DOMAIN, signed.expose());
         // Room for all of it at once: a buffer that grows leaves copies behind.
-        let mut writer =
-            Writer::with_capacity(512 + roots_record.len() + call.bytes().len() + length);
+        let room = 128 + roots_record.len() + call.bytes().len() + sealed.encoded_length_max();
+        let mut writer = Writer::with_capacity(room);
         writer.fixed(MAGIC);
         writer.u8(VERSION);
         writer.bytes(&roots_record);
         writer.bytes(call.bytes());
         writer.count(index);
         writer.fixed(seed.expose());
-        writer.fixed(login.expose());
-        writer.fixed(&audit);
-        writer.fixed(&signature.to_bytes());
-        writer.count(records.len());
-        for record in &records {
-            writer.bytes(record);
-        }
+        writer.fixed(share.value().expose());
+        sealed.write(&mut writer);
         SecretBytes::new(writer.finish())
     }
 
-    /// Reads an invite and verifies everything in it but its time.
+    /// Reads an invite and verifies everything in it but its time and what is sealed.
     ///
     /// # Errors
     /// [`InviteError`].
@@ -160,26 +148,22 @@ impl Invite {
         }
         let index = reader.count(NODES_MAX)?;
         let key = SigningKey::from_seed(&SecretArray::from_bytes(reader.array()?));
-        let (login, audit) = read_login(&mut reader, &roots)?;
-        let count = reader.count(RECORDS_MAX)?;
-        let mut encoded = Vec::new();
-        for _ in 0..count {
-            encoded.push(reader.bytes(SIGNED_RECORD_LENGTH_MAX)?);
-        }
+        let value = SecretArray::from_bytes(reader.array()?);
+        let sealed = SealedPart::read(&mut reader, &roots, &call)?;
         reader.finish()?;
-        let records = parallel::try_map(&encoded, |record| SignedRecord::decode(record, &roots))?;
         let called = call.body().members.get(index);
         if called.is_none_or(|member| member.invite_key != key.verifying_key()) {
             return Err(InviteError::WrongKey);
         }
+        let share = share_of(index, value)?;
+        sealed.check(&share)?;
         Ok(Self {
             roots,
             call,
             index,
             key,
-            login: Arc::new(login),
-            audit,
-            records,
+            share,
+            sealed,
         })
     }
 
@@ -213,22 +197,22 @@ impl Invite {
         &self.key
     }
 
-    /// What a node needs to answer logins.
+    /// This member's share of what opens the sealed part.
     #[must_use]
-    pub fn login(&self) -> &Arc<LoginSecrets> {
-        &self.login
+    pub fn share(&self) -> &Share {
+        &self.share
+    }
+
+    /// Login secrets and records, which more than half of the call's shares open.
+    #[must_use]
+    pub fn sealed(&self) -> &SealedPart {
+        &self.sealed
     }
 
     /// To which key the node seals the first key of its audit log.
     #[must_use]
     pub fn audit_key(&self) -> &PublicKey {
-        &self.audit
-    }
-
-    /// The users and roles known when the invite was made.
-    #[must_use]
-    pub fn records(&self) -> &[SignedRecord] {
-        &self.records
+        self.sealed.audit_key()
     }
 
     /// Whether the invite may still be used.
@@ -243,140 +227,14 @@ impl Invite {
     }
 }
 
-/// Reads the login secrets and the audit key, and believes them if the root signed
-/// them: whoever can change an invite must not make a node answer with secrets of
-/// theirs, nor read or forge its audit log.
-fn read_login(
-    reader: &mut Reader<'_>,
-    roots: &Roots,
-) -> Result<(LoginSecrets, PublicKey), InviteError> {
-    let encoded = reader.fixed(LOGIN_SECRETS_LENGTH)?;
-    let audit = reader.fixed(AUDIT_KEY_LENGTH)?;
-    let signature = Signature::from_bytes(reader.array()?);
-    let signed_by = roots.current();
-    signed_by
-        .verify(
-            LOGIN_DOMAIN,
-            signed_login(&roots.realm(), encoded, audit).expose(),
-            &signature,
-        )
-        .map_err(|_| InviteError::LoginSecrets)?;
-    let audit = PublicKey::from_bytes(Kem::X25519, audit)
-        .map_err(|_| EncodingError::Invalid("the audit key is malformed"))?;
-    Ok((LoginSecrets::decode(encoded)?, audit))
-}
-
-fn signed_login(realm: &RealmId, login: &[u8], audit: &[u8]) -> SecretBytes {
-    let mut writer = Writer::with_capacity(32 + LOGIN_SECRETS_LENGTH + AUDIT_KEY_LENGTH);
-    writer.fixed(realm.as_bytes());
-    writer.fixed(login);
-    writer.fixed(audit);
-    SecretBytes::new(writer.finish())
+/// The share of the member with this index, which counts from 0.
+///
+/// # Errors
+/// [`InviteError::Shares`] when no call has such a member.
+pub fn share_of(index: usize, value: SecretArray<32>) -> Result<Share, InviteError> {
+    let number = u8::try_from(index).unwrap_or(u8::MAX).saturating_add(1);
+    Ok(Share::new(number, value)?)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::records::tests::roles_record;
-    use crate::roster::tests::Fixture;
-    use crate::users::tests::record;
-
-    fn audit_key() -> PublicKey {
-        let key = sealmoot_crypto::sealed_box::PrivateKey::generate(Kem::X25519);
-        key.expect("random").public_key()
-    }
-
-    fn sample() -> (Fixture, LoginSecrets, SecretBytes) {
-        let fixture = Fixture::new();
-        let user = SigningKey::generate().expect("random");
-        let login = LoginSecrets::generate().expect("random");
-        let bytes = Invite::encode(
-            &fixture.roots(),
-            &fixture.root,
-            &fixture.call,
-            1,
-            &fixture.invites[1].to_seed(),
-            &login,
-            &audit_key(),
-            &[
-                record(&fixture.root, &user, "alice", 1, true).into(),
-                roles_record(&fixture.root, 1, "app/*:r").into(),
-            ],
-        );
-        (fixture, login, bytes)
-    }
-
-    #[test]
-    fn an_invite_carries_its_member_key_and_users() {
-        let (fixture, login, bytes) = sample();
-        let invite = Invite::decode(bytes.expose()).expect("valid");
-        assert_eq!(invite.realm(), fixture.realm());
-        assert_eq!(invite.member().name.as_str(), "n1");
-        assert_eq!(invite.records().len(), 2);
-        assert_eq!(invite.login().encode().expose(), login.encode().expose());
-        assert!(invite.check_time(999).is_ok());
-        assert!(matches!(invite.check_time(1000), Err(InviteError::Expired)));
-    }
-
-    #[test]
-    fn every_changed_byte_and_every_truncation_is_refused() {
-        let (_, _, bytes) = sample();
-        for index in 0..bytes.len() {
-            let mut changed = bytes.expose().to_vec();
-            changed[index] ^= 0x20;
-            assert!(Invite::decode(&changed).is_err(), "{index}");
-            assert!(Invite::decode(&bytes.expose()[..index]).is_err());
-        }
-    }
-
-    #[test]
-    fn the_key_of_another_invite_of_the_call_is_refused() {
-        let fixture = Fixture::new();
-        let bytes = Invite::encode(
-            &fixture.roots(),
-            &fixture.root,
-            &fixture.call,
-            0,
-            &fixture.invites[1].to_seed(),
-            &LoginSecrets::generate().expect("random"),
-            &audit_key(),
-            &[],
-        );
-        assert!(matches!(
-            Invite::decode(bytes.expose()),
-            Err(InviteError::WrongKey)
-        ));
-    }
-
-    #[test]
-    fn login_secrets_that_the_root_did_not_sign_are_refused() {
-        let (fixture, _, bytes) = sample();
-        // Where another realm's secrets and signature would be put.
-        let at = 118 + fixture.call.bytes().len();
-        let other = Fixture::new();
-        let foreign = Invite::encode(
-            &other.roots(),
-            &other.root,
-            &other.call,
-            1,
-            &other.invites[1].to_seed(),
-            &LoginSecrets::generate().expect("random"),
-            &audit_key(),
-            &[],
-        );
-        let foreign_at = 118 + other.call.bytes().len();
-        for length in [
-            LOGIN_SECRETS_LENGTH,
-            LOGIN_SECRETS_LENGTH + AUDIT_KEY_LENGTH,
-            LOGIN_SECRETS_LENGTH + AUDIT_KEY_LENGTH + 64,
-        ] {
-            let mut swapped = bytes.expose().to_vec();
-            swapped[at..at + length]
-                .copy_from_slice(&foreign.expose()[foreign_at..foreign_at + length]);
-            assert!(matches!(
-                Invite::decode(&swapped),
-                Err(InviteError::LoginSecrets)
-            ));
-        }
-    }
-}
+mod tests;

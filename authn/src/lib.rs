@@ -39,6 +39,7 @@
 //! | [`client_key`], [`agent`], [`openssh`] | keys that log in, and where they are held |
 //! | [`presentation`], [`pin`] | what is shown in a channel; the client's trust |
 //! | [`realm`], [`files`] | the realm on the administrator's disk |
+//! | [`approval`] | a second person for dangerous acts |
 //! | [`import`] | users of other systems |
 //! | [`audit`] | what happened, chained and witnessed |
 //! | [`context`] | what a client keeps between commands |
@@ -47,6 +48,7 @@
 //! | [`cli`] | what `authctl`, `kvd` and `kv` have in common |
 
 pub mod agent;
+pub mod approval;
 pub mod audit;
 pub mod cli;
 pub mod client_key;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! NAME/                0700
-//!   realm              "SMRL", version u8, name, inception (see `roots.rs`), and the
+//!   realm              "SMRL", version u8, name, inception (see `roots.rs`), whether
+//!                      there is an approver and then the approver's key 32, and the
 //!                      first root's signature over all of it
 //!   roots              the record of the realm's roots, once it was handed over
 //!   root.sealed        a passphrase box, and its SHA-256: damage is to be told from
@@ -63,11 +64,12 @@ use sealmoot_crypto::random::{self, RandomError};
 use sealmoot_crypto::secret::{SecretArray, SecretBytes};
 use sealmoot_crypto::signature::{Signature, SigningKey, VerifyingKey};
 
+use crate::approval::Approver;
 use crate::audit::local::{self, AuditSecrets, LocalAuditError};
 use crate::audit::{Event, Subject, What, Who, difference};
 use crate::delegation::{Chain, DelegationError, SerialPath};
 use crate::files::{self, Existing, FileError};
-use crate::invite::Invite;
+use crate::invite::{Invite, SealPartError, SealedPart};
 use crate::login::Registered;
 use crate::name::Name;
 use crate::opaque::{LOGIN_SECRETS_LENGTH, LoginSecrets, OpaqueError, Stretching, register};
@@ -102,7 +104,7 @@ pub use taken_over::ReplacedRole;
 pub use untold::Untold;
 
 const MAGIC: &[u8; 4] = b"SMRL";
-// Version 1 had no login secrets, version 2 no heir.
+// Version 1 had no login secrets, version 2 no heir and no approver.
 const VERSION: u8 = 3;
 const REALM_FILE_MAX: usize = 256;
 const ROOT_FILE_MAX: usize = 1024;
@@ -198,6 +200,9 @@ pub enum RealmError {
     /// Something else could not be sealed.
     #[error(transparent)]
     SealRecord(#[from] SealError),
+    /// What invites carry was not sealed.
+    #[error(transparent)]
+    SealInvites(#[from] SealPartError),
     /// The random source failed.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -232,6 +237,7 @@ pub struct Realm {
     directory: PathBuf,
     name: Name,
     roots: Roots,
+    approver: Option<Approver>,
     /// At a delegate's: the delegations down to the key that signs here.
     chain: Option<Chain>,
 }
@@ -255,6 +261,19 @@ impl Realm {
     /// # Errors
     /// [`FileError::Exists`] for a name that is taken; other [`RealmError`]s.
     pub fn create(realms: &Path, name: &Name, passphrase: &[u8]) -> Result<Self, RealmError> {
+        Self::create_with(realms, name, passphrase, None)
+    }
+
+    /// The same; restoring a backup of it takes `approver` too, from now on for ever.
+    ///
+    /// # Errors
+    /// As [`Realm::create`].
+    pub fn create_with(
+        realms: &Path,
+        name: &Name,
+        passphrase: &[u8],
+        approver: Option<Approver>,
+    ) -> Result<Self, RealmError> {
         let root_key = SigningKey::generate()?;
         let heir = SigningKey::generate()?;
         let sealed_heir = heir::seal(&heir, passphrase)?;
@@ -287,6 +306,10 @@ impl Realm {
         writer.u8(VERSION);
         writer.text(name.as_str());
         inception.write(&mut writer);
+        writer.flag(approver.is_some());
+        if let Some(approver) = &approver {
+            writer.fixed(&approver.to_bytes());
+        }
         let mut content = writer.finish();
         let signature = keys.root_key.sign(REALM_DOMAIN, &content);
         content.extend_from_slice(&signature.to_bytes());
@@ -298,6 +321,7 @@ impl Realm {
             directory,
             name: name.clone(),
             roots: Roots::first(inception),
+            approver,
             chain: None,
         })
     }
@@ -309,14 +333,18 @@ impl Realm {
     pub fn open(directory: &Path) -> Result<Self, RealmError> {
         let path = directory.join("realm");
         let bytes = files::read_secret(&path, REALM_FILE_MAX)?;
-        let (name, inception) =
-            parse_realm(bytes.expose()).map_err(|error| damaged(&path, &error))?;
+        let Public {
+            name,
+            inception,
+            approver,
+        } = parse_realm(bytes.expose()).map_err(|error| damaged(&path, &error))?;
         let roots = read_roots(directory, &inception)?;
         Ok(Self {
             directory: directory.to_owned(),
             name,
             chain: delegate::read_chain(directory, &roots)?,
             roots,
+            approver,
         })
     }
 
@@ -359,6 +387,12 @@ impl Realm {
     #[must_use]
     pub fn root(&self) -> &VerifyingKey {
         self.roots.current()
+    }
+
+    /// Who has to approve that a backup is restored, if anybody.
+    #[must_use]
+    pub fn approver(&self) -> Option<&Approver> {
+        self.approver.as_ref()
     }
 
     /// Where the realm is kept.
@@ -917,6 +951,10 @@ impl OpenRealm {
             },
             now_ms,
         );
+        let audit = self.audit.key.public_key();
+        let roots = &self.realm.roots;
+        let sealed = SealedPart::seal(roots, &self.issuer, &call, login, &audit, &records);
+        let (sealed, shares) = sealed?;
         let names: Vec<String> = nodes
             .iter()
             .map(|(name, at)| format!("{name}={at}"))
@@ -934,20 +972,8 @@ impl OpenRealm {
         )?;
         Ok(seeds
             .iter()
-            .enumerate()
-            .map(|(index, seed)| {
-                let audit = self.audit.key.public_key();
-                Invite::encode(
-                    &self.realm.roots,
-                    &self.issuer,
-                    &call,
-                    index,
-                    seed,
-                    login,
-                    &audit,
-                    &records,
-                )
-            })
+            .zip(&shares)
+            .map(|(seed, share)| Invite::encode(roots, &call, seed, share, &sealed))
             .collect())
     }
 
@@ -1247,7 +1273,14 @@ fn read_roots(directory: &Path, inception: &Inception) -> Result<Roots, RealmErr
     Roots::decode(bytes.expose(), &inception.realm()).map_err(|error| damaged(&path, &error))
 }
 
-fn parse_realm(bytes: &[u8]) -> Result<(Name, Inception), EncodingError> {
+/// What stands in the file `realm`.
+struct Public {
+    name: Name,
+    inception: Inception,
+    approver: Option<Approver>,
+}
+
+fn parse_realm(bytes: &[u8]) -> Result<Public, EncodingError> {
     let mut reader = Reader::new(bytes);
     if reader.fixed(4)? != MAGIC {
         return Err(EncodingError::Invalid("it does not begin with SMRL"));
@@ -1261,12 +1294,20 @@ fn parse_realm(bytes: &[u8]) -> Result<(Name, Inception), EncodingError> {
     }
     let name = crate::statement::read_name(&mut reader)?;
     let inception = Inception::read(&mut reader)?;
+    let approver = match reader.flag()? {
+        true => Some(Approver::from_bytes(&reader.array()?)?),
+        false => None,
+    };
     let signature = Signature::from_bytes(reader.array()?);
     reader.finish()?;
     let root = &inception.root;
     root.verify(REALM_DOMAIN, &bytes[..bytes.len() - 64], &signature)
         .map_err(|_| EncodingError::Invalid("the root's signature does not verify"))?;
-    Ok((name, inception))
+    Ok(Public {
+        name,
+        inception,
+        approver,
+    })
 }
 
 /// A few names, and how many more.
@@ -1556,6 +1597,10 @@ pub(crate) mod tests {
             .map(|bytes| Invite::decode(bytes.expose()).expect("valid"))
             .collect();
         assert_eq!(decoded[1].member().name, nodes[1].0);
+        let shares = [decoded[0].share().clone(), decoded[1].share().clone()];
+        let contents = decoded[0].sealed().open(&shares).expect("both");
+        let login = realm.login("a test").expect("the root has them");
+        assert_eq!(contents.login.encode().expose(), login.encode().expose());
         assert_eq!(realm.realm().calls().expect("listed").len(), 1);
         let twice = [nodes[0].clone(), nodes[0].clone()];
         assert!(matches!(

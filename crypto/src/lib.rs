@@ -20,6 +20,7 @@
 //! | hash and authenticate | [`digest`] |
 //! | prove what a log holds, or that nobody changed it | [`merkle`], [`hash_chain`] |
 //! | hold secrets, compare them | [`secret`] |
+//! | split a secret, so that W of N shares give it back | [`secret_sharing`] |
 //! | encode what is signed or stored | [`encoding`] |
 //! | draw random bytes | [`random`] |
 //! | choose the library that computes | [`backend`] |
@@ -134,6 +135,7 @@ pub mod rsa;
 pub mod sealed_box;
 pub mod sealed_file;
 pub mod secret;
+pub mod secret_sharing;
 pub mod signature;
 pub mod stream;
 #[cfg(test)]

@@ -434,6 +434,7 @@ impl From<RealmError> for Failure {
             | RealmError::Registration(_)
             | RealmError::Seal(_)
             | RealmError::SealRecord(_)
+            | RealmError::SealInvites(_)
             | RealmError::Random(_) => Code::Internal,
         };
         Self::new(code, error)
@@ -445,6 +446,7 @@ impl From<BackupError> for Failure {
         let code = match &error {
             BackupError::WrongPassphrase => Code::Unauthenticated,
             BackupError::Malformed(_) | BackupError::Damaged(_) => Code::Integrity,
+            BackupError::NotApproved(_) => Code::PermissionDenied,
         };
         Self::new(code, error)
     }

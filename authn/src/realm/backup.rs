@@ -24,6 +24,9 @@
 //!          4+n  the file `audit.log`
 //! ```
 //!
+//! Where the realm has an approver, all of that waits for the approval
+//! ([`crate::approval`]): the passphrase opens nothing before.
+//!
 //! Left out is `heir.sealed`: a backup that held it would, with its passphrase, be the
 //! realm's next root too. And left out is `untold`: which nodes know what is not to be believed of a realm that was
 //! lost. A restored realm begins with all of it untold to all its nodes.
@@ -50,17 +53,19 @@ use std::path::Path;
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
 use sealmoot_crypto::kdf::{Label, derive_key};
 use sealmoot_crypto::random::RandomError;
+use sealmoot_crypto::sealed_box::SealError;
 use sealmoot_crypto::secret::{SecretArray, SecretBytes};
 use sealmoot_crypto::signature::Signature;
 use sealmoot_crypto::stream::{self, Options, StreamKey};
 
 use super::{
-    LOGIN_FILE_BYTES, OpenRealm, REALM_FILE_MAX, ROOT_FILE_MAX, Realm, RealmError, RealmKeys,
-    call_file, damaged, make_directory,
+    LOGIN_FILE_BYTES, OpenRealm, Public, REALM_FILE_MAX, ROOT_FILE_MAX, Realm, RealmError,
+    RealmKeys, call_file, damaged, make_directory,
     nodes::nodes_of,
     open_login, parse_realm,
     untold::{self, UNTOLD_FILE},
 };
+use crate::approval::{Act, Approver, LAYER_OVERHEAD_MAX, Waiting};
 use crate::audit::local::{self, AuditSecrets, LOCAL_BYTES_MAX, LOCAL_FILE};
 use crate::audit::{Event, Subject, What, Who};
 use crate::delegation::{CHAIN_BYTES_MAX, Chain};
@@ -108,6 +113,9 @@ pub enum BackupError {
     /// It was changed, cut, or put together from several.
     #[error("the backup is damaged: {0}")]
     Damaged(String),
+    /// It takes a second person, who has not approved yet.
+    #[error("it waits for an approval by {0}")]
+    NotApproved(Approver),
 }
 
 /// What a backup holds.
@@ -131,6 +139,7 @@ pub struct BackupSummary {
 pub struct Backup {
     name: Name,
     roots: Roots,
+    approver: Option<Approver>,
     keys: RealmKeys,
     realm: Vec<u8>,
     root_sealed: Vec<u8>,
@@ -197,9 +206,9 @@ impl Realm {
             .map_err(|what| damaged(&self.directory.join("login.sealed"), &what))?;
         let realm = self.read_file("realm", REALM_FILE_MAX)?;
         let path = self.directory.join("realm");
-        let (_, inception) = parse_realm(&realm).map_err(|error| damaged(&path, &error))?;
-        let current = super::read_roots(&self.directory, &inception)?;
-        if current.digest() != self.roots.digest() {
+        let public = parse_realm(&realm).map_err(|error| damaged(&path, &error))?;
+        let current = super::read_roots(&self.directory, &public.inception)?;
+        if current.digest() != self.roots.digest() || public.approver != self.approver {
             return Err(damaged(&path, &"it is that of another realm by now"));
         }
         if content.users.len() > USERS_MAX
@@ -224,12 +233,28 @@ impl Realm {
             &content.encode(),
         )
         .map_err(|_| RealmError::TooLarge)?;
-        if sealed.len() + stream.len() > BACKUP_LENGTH_MAX {
+        if sealed.len() + stream.len() > BACKUP_LENGTH_MAX - LAYER_OVERHEAD_MAX {
             return Err(RealmError::TooLarge);
         }
         sealed.extend_from_slice(&stream);
         let summary = content.summary(&self.name, self.id());
-        Ok((SecretBytes::new(sealed), summary))
+        let sealed = SecretBytes::new(sealed);
+        let Some(approver) = &self.approver else {
+            return Ok((sealed, summary));
+        };
+        let waiting = Waiting {
+            act: Act::Restore,
+            realm: self.id(),
+            name: self.name.clone(),
+            made_ms: now_ms,
+        };
+        let layer = approver
+            .require(&waiting, sealed.expose())
+            .map_err(|error| match error {
+                SealError::Random(error) => RealmError::Random(error),
+                _ => RealmError::TooLarge,
+            })?;
+        Ok((SecretBytes::new(layer), summary))
     }
 
     /// The lowest version that a change may get; 0 for a realm that was never lost.
@@ -256,11 +281,24 @@ impl OpenRealm {
 }
 
 impl Backup {
+    /// Whether nobody's approval is missing; looks at how the backup begins.
+    ///
+    /// # Errors
+    /// [`BackupError::NotApproved`].
+    pub fn check_approved(bytes: &[u8]) -> Result<(), BackupError> {
+        if Waiting::is(bytes) {
+            let (_, approver) = Waiting::read(bytes)?;
+            return Err(BackupError::NotApproved(approver));
+        }
+        Ok(())
+    }
+
     /// Opens a backup and verifies all that is in it.
     ///
     /// # Errors
     /// [`BackupError`].
     pub fn open(bytes: &[u8], passphrase: &[u8]) -> Result<Self, BackupError> {
+        Self::check_approved(bytes)?;
         let mut reader = Reader::new(bytes);
         if reader.fixed(4)? != MAGIC {
             return Err(EncodingError::Invalid("it does not begin with SMRB").into());
@@ -277,7 +315,11 @@ impl Backup {
         let root_sealed = reader.bytes(ROOT_FILE_MAX)?;
         let record = reader.bytes(ROOTS_LENGTH_MAX)?;
         let front = 4 + 1 + 4 + realm.len() + 4 + root_sealed.len() + 4 + record.len();
-        let (name, inception) = parse_realm(realm).map_err(|error| BackupError::damaged(&error))?;
+        let Public {
+            name,
+            inception,
+            approver,
+        } = parse_realm(realm).map_err(|error| BackupError::damaged(&error))?;
         let roots = Roots::decode(record, &inception.realm())
             .map_err(|error| BackupError::damaged(&error))?;
         let keys = RealmKeys::open(root_sealed, passphrase, &roots)?;
@@ -291,6 +333,7 @@ impl Backup {
         Ok(Self {
             name,
             roots,
+            approver,
             keys,
             realm: realm.to_vec(),
             root_sealed: root_sealed.to_vec(),
@@ -379,6 +422,7 @@ impl Backup {
             directory,
             name: self.name.clone(),
             roots: self.roots.clone(),
+            approver: self.approver.clone(),
             chain: None,
         })
     }

@@ -18,9 +18,10 @@ use sealmoot_crypto::secret::SecretArray;
 use sealmoot_crypto::signature::{Signature, SigningKey, VerifyingKey};
 
 use super::{
-    OpenRealm, REALM_FILE_MAX, ROOT_FILE_MAX, Realm, RealmError, RealmKeys, call_file, damaged,
-    make_directory, parse_realm,
+    OpenRealm, Public, REALM_FILE_MAX, ROOT_FILE_MAX, Realm, RealmError, RealmKeys, call_file,
+    damaged, make_directory, parse_realm,
 };
+use crate::approval::Approver;
 use crate::audit::local::{self, AuditSecrets, LOCAL_FILE};
 use crate::audit::{Event, Subject, What, Who};
 use crate::delegation::{CHAIN_BYTES_MAX, Chain, DelegationError};
@@ -236,6 +237,7 @@ impl PendingRequest {
             directory,
             name: file.name.clone(),
             roots: file.roots.clone(),
+            approver: file.approver.clone(),
             chain: Some(file.chain.clone()),
         };
         Ok(OpenRealm {
@@ -251,6 +253,7 @@ impl PendingRequest {
 pub struct AcceptedFile {
     name: Name,
     roots: Roots,
+    approver: Option<Approver>,
     realm: Vec<u8>,
     chain: Chain,
     calls: Vec<Verified<Call>>,
@@ -283,7 +286,11 @@ impl AcceptedFile {
         let mut reader = Reader::new(bytes);
         begin(&mut reader, DELEGATION_MAGIC)?;
         let realm = reader.bytes(REALM_FILE_MAX)?;
-        let (name, inception) = parse_realm(realm)?;
+        let Public {
+            name,
+            inception,
+            approver,
+        } = parse_realm(realm)?;
         let roots = Roots::decode(reader.bytes(ROOTS_LENGTH_MAX)?, &inception.realm())?;
         let chain = Chain::decode(reader.bytes(CHAIN_BYTES_MAX)?, &roots)?;
         let count = reader.count(CALLS_MAX)?;
@@ -296,6 +303,7 @@ impl AcceptedFile {
         Ok(Self {
             name,
             roots,
+            approver,
             realm: realm.to_vec(),
             chain,
             calls,

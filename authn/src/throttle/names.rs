@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use sealmoot_crypto::digest::MacKey;
 use sealmoot_crypto::kdf;
+use sealmoot_crypto::secret::SecretArray;
 use sealmoot_crypto::signature::KeyId;
 use sealmoot_rpc::channel::Origin;
 
@@ -70,6 +71,13 @@ impl ThrottleKey {
     pub fn of(secrets: &LoginSecrets) -> Self {
         let secret = kdf::derive(secrets.encode().expose(), "authn throttle names", b"");
         Self(MacKey::from_secret(&secret))
+    }
+
+    /// The key of a node that has no login secrets yet. It admits nobody by these names:
+    /// see [`Throttle::call_by`](super::Throttle::call_by).
+    #[must_use]
+    pub fn before_login_secrets() -> Self {
+        Self(MacKey::from_secret(&SecretArray::from_bytes([0; 32])))
     }
 
     /// The hash of an account, whether there is one or not.

@@ -120,6 +120,14 @@ impl Throttle {
         }
     }
 
+    /// Calls buckets by the names that the nodes of the realm have in common, once this
+    /// one has its login secrets. Nobody may have tried anything before.
+    pub fn call_by(&mut self, key: ThrottleKey) {
+        self.key = key;
+        // They stand under the names of the key before.
+        self.accounts = Accounts::default();
+    }
+
     /// Judges by other limits from now on.
     pub fn set_limits(&mut self, limits: ThrottleLimits) {
         self.limits = limits;

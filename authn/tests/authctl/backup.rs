@@ -213,3 +213,110 @@ fn refusals_of_restore_leave_nothing_behind() {
     command.args(["realm", "restore", "b", "--passphrase-file", "pp"]);
     finish(command, "").refused(8, "exists");
 }
+
+/// A home with the realm `gamma`, whose backups wait for the key in `ap`.
+fn with_approver() -> Home {
+    let home = Home::empty();
+    home.secret("app", "approver-passphrase-1");
+    let made = home.run("approver new ap --passphrase-file app -o json");
+    let approver = made.data("approver")["approver"].clone();
+    let approver = approver.as_str().expect("an approver");
+    assert_eq!(mode(&home.path("ap")), 0o600);
+    home.run(&format!("realm init gamma --approver {approver} {PP}"))
+        .succeeded();
+    let shown = home.run("realm show -o json").data("realm");
+    assert_eq!(shown["approver"], approver);
+    home.run("realm show").succeeded().saying_out(approver);
+    home.run(&format!("realm backup b {PP}"))
+        .succeeded()
+        .saying_out("who has to approve");
+    home
+}
+
+#[test]
+fn a_realm_with_an_approver_is_restored_by_two_persons_only() {
+    let home = with_approver();
+    let other = Home::empty();
+    fs::copy(home.path("b"), other.path("b")).expect("copied");
+    other
+        .run(&format!("realm restore b {PP}"))
+        .refused(5, "permission_denied")
+        .saying("authctl approver approve");
+    assert!(!other.path("data").exists());
+
+    // The approver's machine has no realm, and needs none.
+    let approver = Home::empty();
+    for file in ["b", "ap", "app"] {
+        fs::copy(home.path(file), approver.path(file)).expect("copied");
+    }
+    let command = "approver approve b --key ap --passphrase-file app";
+    approver
+        .run(command)
+        .refused(2, "usage")
+        .saying("Approve restoring a backup of realm gamma, moot1");
+    approver
+        .run(&format!("approver approve b --key ap --yes {PP}"))
+        .refused(4, "unauthenticated")
+        .saying("not the realm's");
+    let approved = approver.run(&format!("{command} --yes -o json"));
+    let data = approved.data("approval");
+    assert_eq!(
+        (&data["act"], &data["name"]),
+        (&"restore".into(), &"gamma".into())
+    );
+    assert_eq!(mode(&approver.path("b.approved")), 0o600);
+    approver
+        .run(&format!("{command} --yes"))
+        .refused(8, "exists");
+
+    fs::copy(approver.path("b.approved"), other.path("b.approved")).expect("copied");
+    other
+        .run("realm restore b.approved --passphrase-file pw")
+        .refused(4, "unauthenticated");
+    other
+        .run(&format!("realm restore b.approved {PP}"))
+        .succeeded();
+    let of = |home: &Home| home.run("realm show -o json").data("realm");
+    assert_eq!(of(&other), of(&home));
+    // What is backed up there waits again.
+    other.run(&format!("realm backup c {PP}")).succeeded();
+    other
+        .run(&format!("realm restore c --dry-run {PP}"))
+        .refused(5, "permission_denied");
+}
+
+#[test]
+fn what_cannot_be_approved_is_refused_by_name() {
+    let home = with_approver();
+    home.run("approver new other --passphrase-file app")
+        .succeeded();
+    let approve = |arguments: &str| {
+        home.run(&format!(
+            "approver approve {arguments} --passphrase-file app --yes --out approved"
+        ))
+    };
+    approve("b --key other")
+        .refused(5, "permission_denied")
+        .saying("only the approver that the realm was made with");
+    approve("b --key pp").refused(9, "integrity");
+    approve("ap --key ap").refused(9, "integrity");
+    approve("nothing --key ap").refused(2, "config");
+    // Of another realm's name, or cut: the header is bound to what is within.
+    let whole = fs::read(home.path("b")).expect("read");
+    for at in [40, 72, 83, whole.len() - 1] {
+        flip(&home.path("b"), at);
+        let refused = approve("b --key ap");
+        assert_eq!(refused.exit, 9, "byte {at}: {refused:?}");
+        fs::write(home.path("b"), &whole).expect("written");
+    }
+    home.secret("short", "");
+    fs::write(home.path("short"), &whole[..whole.len() / 2]).expect("written");
+    approve("short --key ap").refused(9, "integrity");
+    assert!(!home.path("approved").exists());
+    // A key is never overwritten, nor a wrong word taken for an approver.
+    home.run("approver new ap --passphrase-file app")
+        .refused(8, "exists");
+    home.run(&format!("realm init delta --approver approver1qqqq {PP}"))
+        .refused(2, "usage");
+    approve("b --key ap").succeeded();
+}

@@ -183,6 +183,34 @@ const ROWS: &[Row] = &[
     row("audit export events --local --realm acme", NOBODY, ""),
     row("realm backup acme.backup --realm acme", UNLOCK, FROM_FILE),
     row("realm restore acme.backup --dry-run", UNLOCK, FROM_FILE),
+    row(
+        "approver new ap",
+        &[
+            ("Passphrase (empty = generate): ", PASSPHRASE),
+            ("Again: ", PASSPHRASE),
+        ],
+        FROM_FILE,
+    ),
+    row("approver show ap", NOBODY, ""),
+    row(
+        "realm init gamma --approver @approver",
+        &[
+            ("Passphrase (empty = generate): ", PASSPHRASE),
+            ("Again: ", PASSPHRASE),
+        ],
+        FROM_FILE,
+    ),
+    row("realm backup gamma.backup --realm gamma", UNLOCK, FROM_FILE),
+    row(
+        "approver approve gamma.backup --key ap",
+        &[("? [y/N] ", "y"), ("Passphrase: ", PASSPHRASE)],
+        FROM_FILE_SURELY,
+    ),
+    row(
+        "realm restore gamma.backup.approved --dry-run",
+        UNLOCK,
+        FROM_FILE,
+    ),
     row("import jsonl users.jsonl --realm acme", UNLOCK, FROM_FILE),
     row("export --realm acme", NOBODY, ""),
     row("completions bash", NOBODY, ""),
@@ -253,8 +281,14 @@ fn no_command_is_left_out() {
     }
 }
 
-/// `@id` stands for the id of bob's only key or second factor.
+/// `@id` stands for the id of bob's only key or second factor, `@approver` for whose key
+/// the file `ap` has.
 fn with_id(home: &Home, typed: &str) -> String {
+    if typed.contains("@approver") {
+        let shown = home.run("approver show ap -o json").data("approver");
+        let approver = shown["approver"].as_str().expect("an approver");
+        return typed.replace("@approver", approver);
+    }
     if !typed.contains("@id") {
         return typed.to_owned();
     }

@@ -65,6 +65,13 @@ impl Outcome {
         assert!(self.stderr.contains(text), "{text:?} is not in {self:?}");
         self
     }
+
+    /// Asserts that standard output says `text`.
+    #[track_caller]
+    pub(crate) fn saying_out(&self, text: &str) -> &Self {
+        assert!(self.stdout.contains(text), "{text:?} is not in {self:?}");
+        self
+    }
 }
 
 /// A home directory with configuration and data of its own.

@@ -14,6 +14,7 @@ fn an_invite_is_a_private_file_for_one_node() {
         .run(&format!("{invite} --passphrase-file pp -o json"))
         .data("invite");
     let realm = home.run("realm show -o json").data("realm");
+    let mut invites = Vec::new();
     for (at, name, address) in [(0, "n1", "127.0.0.1:7401"), (1, "n2", "[::1]:9")] {
         let described = &data[at];
         let file = format!("invites/{name}.invite");
@@ -32,8 +33,17 @@ fn an_invite_is_a_private_file_for_one_node() {
         assert_eq!(invite.member().address, address);
         let lifetime = invite.call().body().expires_ms - invite.call().issued_ms();
         assert_eq!(lifetime, 600_000);
+        assert!(invite.sealed().open(&[invite.share().clone()]).is_err());
+        invites.push(invite);
+    }
+    let shares: Vec<_> = invites
+        .iter()
+        .map(|invite| invite.share().clone())
+        .collect();
+    for invite in invites {
         // Who was deleted travels along, so that no older record comes back.
-        assert_eq!(invite.records().len(), 3);
+        let opened = invite.sealed().open(&shares).expect("opens");
+        assert_eq!(opened.records.len(), 3);
     }
     assert_eq!(data.as_array().map(Vec::len), Some(2));
 }

@@ -2,6 +2,7 @@
 //! who may log in and nothing else.
 
 use std::any::Any;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use sealmoot_authn::audit::{Auditor, Event, Subject, What, Who};
@@ -90,6 +91,9 @@ pub struct Trust {
     pub roster: RwLock<Option<Arc<Roster>>>,
     /// The users.
     pub users: SharedUsers,
+    /// Whether the realm's records came to this node: its invite sealed them, and before
+    /// enough nodes opened it together there is nothing to judge a session by.
+    pub has_records: AtomicBool,
     /// Enrolments known while the cluster forms: one key a name.
     pub enrolled: RwLock<Vec<Verified<Enrolment>>>,
     /// What records sessions that do not hold; tools have none.
@@ -114,6 +118,7 @@ impl Trust {
     pub fn of_candidate(identity: Identity) -> Self {
         Self {
             enrolled: RwLock::new(identity.countersigned.clone()),
+            has_records: AtomicBool::new(identity.login.is_some()),
             identity,
             roster: RwLock::new(None),
             users: SharedUsers::default(),
@@ -241,7 +246,9 @@ impl Trust {
         session: &[u8],
         receipt: &[u8],
     ) -> Result<Claims, Refusal> {
-        let Some(roster) = self.roster() else {
+        let known = self.has_records.load(Ordering::Acquire);
+        let Some(roster) = self.roster().filter(|_| known) else {
+            // Not that the session ended: this node cannot know.
             return Err(Refusal::new(
                 Code::Unavailable,
                 "the cluster has not formed yet",

@@ -1,7 +1,7 @@
 //! The shell around [`Gathering`]: asks the nodes of the call again and again
 //! until the roster is whole.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use sealmoot_authn::name::Name;
@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::Shared;
 use super::authorizer::{Claims, INVITE_INVALID, INVITE_USED};
-use super::identity::{IDENTITY_FILE, Identity};
+use super::identity::IDENTITY_FILE;
 use super::membership::{GatherError, Gathering};
 use crate::disk::DirectoryDisk;
 use crate::log::sealed_file::{self, SealedFileKey, SealedFileWriteError};
@@ -196,16 +196,7 @@ fn countersign(
     let Some(list) = gathering.complete_list(identity) else {
         return Ok(false);
     };
-    let written = Identity {
-        key: sealmoot_crypto::signature::SigningKey::from_seed(&identity.key.to_seed()),
-        roots: identity.roots.clone(),
-        login: Arc::clone(&identity.login),
-        call: identity.call.clone(),
-        enrolment: identity.enrolment.clone(),
-        incarnation: identity.incarnation,
-        invite: identity.invite.clone(),
-        countersigned: list,
-    };
+    let written = identity.with(list, identity.login.clone());
     sealed_file::write(disk, sealed, IDENTITY_FILE, written.encode().expose())?;
     gathering
         .countersign(identity)

@@ -16,7 +16,9 @@
 //!      1  version, 4
 //!     32  seed of the node's signing key
 //!    4+n  the realm's roots, as the invite brought them
-//!    129  the realm's login secrets, as the invite brought them
+//!      1  whether what the invites sealed was opened
+//!    129  the realm's login secrets, if so
+//!     32  the node's share of what opens it, which it hands to the others of the roster
 //!    4+n  the call that the node answered
 //!    4+n  its enrolment
 //!      8  incarnation
@@ -31,6 +33,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sealmoot_authn::files::{self, Existing, FileError};
+use sealmoot_authn::invite::{InviteError, share_of};
 use sealmoot_authn::opaque::{LOGIN_SECRETS_LENGTH, LoginSecrets};
 use sealmoot_authn::realm_id::RealmId;
 use sealmoot_authn::roots::{ROOTS_LENGTH_MAX, Roots, RootsError};
@@ -40,6 +43,7 @@ use sealmoot_authn::statement::{
 };
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
 use sealmoot_crypto::secret::{SecretArray, SecretBytes};
+use sealmoot_crypto::secret_sharing::Share;
 use sealmoot_crypto::signature::SigningKey;
 
 /// Name of the sealed file in the data directory.
@@ -48,13 +52,13 @@ pub const IDENTITY_FILE: &str = "identity";
 pub const IDENTITY_BYTES_MAX: usize = 128 * 1024;
 const KEY_MAGIC: &[u8; 5] = b"SMNK\x01";
 const KEY_FILE_BYTES: usize = 37;
-// Version 1 had no login secrets, version 2 not the invite's path, version 3 the root
-// key alone.
+// Version 1 had no login secrets, version 2 not the invite's path, version 3 no share and
+// the root key alone.
 const VERSION: u8 = 4;
 /// Longest path of an invite in bytes.
 const INVITE_PATH_MAX: usize = 4096;
-/// Version, key, roots, login secrets, incarnation and count.
-const FIXED_BYTES: usize = 1 + 32 + 4 + ROOTS_LENGTH_MAX + LOGIN_SECRETS_LENGTH + 8 + 4;
+/// Version, key, roots, login secrets, share, incarnation and count.
+const FIXED_BYTES: usize = 1 + 32 + 4 + ROOTS_LENGTH_MAX + 1 + LOGIN_SECRETS_LENGTH + 32 + 8 + 4;
 
 /// An identity that is not what a node writes.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +72,9 @@ pub enum IdentityError {
     /// A statement in it is not to be believed.
     #[error("the node's identity holds a forged statement: {0}")]
     Roster(#[from] RosterError),
+    /// Its share is none.
+    #[error("the node's identity holds no share: {0}")]
+    Share(#[from] InviteError),
 }
 
 /// Who a node is.
@@ -76,8 +83,11 @@ pub struct Identity {
     pub key: SigningKey,
     /// The realm's roots when the node was made. What it learnt since is in its log.
     pub roots: Roots,
-    /// What it answers logins with; the same on every node of the realm.
-    pub login: Arc<LoginSecrets>,
+    /// What it answers logins with; the same on every node of the realm. None before
+    /// enough nodes of the roster have handed over their shares.
+    pub login: Option<Arc<LoginSecrets>>,
+    /// Its own share, kept for those that come later.
+    pub share: Share,
     /// The call that it answered.
     pub call: Verified<Call>,
     /// Its answer.
@@ -113,6 +123,26 @@ impl Identity {
             .expect("the enrolment was verified against the call")
     }
 
+    /// The same node, when it has countersigned this list and may know these secrets.
+    #[must_use]
+    pub fn with(
+        &self,
+        countersigned: Vec<Verified<Enrolment>>,
+        login: Option<Arc<LoginSecrets>>,
+    ) -> Self {
+        Self {
+            key: SigningKey::from_seed(&self.key.to_seed()),
+            roots: self.roots.clone(),
+            login,
+            share: self.share.clone(),
+            call: self.call.clone(),
+            enrolment: self.enrolment.clone(),
+            incarnation: self.incarnation,
+            invite: self.invite.clone(),
+            countersigned,
+        }
+    }
+
     /// The identity's bytes, to be sealed.
     #[must_use]
     pub fn encode(&self) -> SecretBytes {
@@ -136,7 +166,11 @@ impl Identity {
         writer.u8(VERSION);
         writer.fixed(self.key.to_seed().expose());
         writer.bytes(&self.roots.encode());
-        writer.fixed(self.login.encode().expose());
+        writer.flag(self.login.is_some());
+        if let Some(login) = &self.login {
+            writer.fixed(login.encode().expose());
+        }
+        writer.fixed(self.share.value().expose());
         writer.bytes(self.call.bytes());
         writer.bytes(self.enrolment.bytes());
         writer.u64(self.incarnation);
@@ -164,7 +198,13 @@ impl Identity {
         }
         let key = SigningKey::from_seed(&SecretArray::from_bytes(reader.array()?));
         let roots = Roots::decode_unpinned(reader.bytes(ROOTS_LENGTH_MAX)?)?;
-        let login = Arc::new(LoginSecrets::decode(reader.fixed(LOGIN_SECRETS_LENGTH)?)?);
+        let login = if reader.flag()? {
+            let login = LoginSecrets::decode(reader.fixed(LOGIN_SECRETS_LENGTH)?)?;
+            Some(Arc::new(login))
+        } else {
+            None
+        };
+        let share = SecretArray::from_bytes(reader.array()?);
         let realm = roots.realm();
         let call =
             verify_call(reader.bytes(STATEMENT_LENGTH_MAX)?, &roots).map_err(RosterError::from)?;
@@ -182,10 +222,15 @@ impl Identity {
         if enrolment.body().node_key != key.verifying_key() {
             return Err(EncodingError::Invalid("the enrolment is for another key").into());
         }
+        let members = &call.body().members;
+        let name = &enrolment.body().name;
+        let place = members.iter().position(|member| member.name == *name);
+        let share = share_of(place.unwrap_or(members.len()), share)?;
         Ok(Self {
             key,
             roots,
             login,
+            share,
             call,
             enrolment,
             incarnation,
@@ -273,7 +318,8 @@ mod tests {
         Identity {
             key: node,
             roots: Roots::sole(root.verifying_key()),
-            login: Arc::new(LoginSecrets::generate().expect("random")),
+            login: Some(Arc::new(LoginSecrets::generate().expect("random"))),
+            share: share_of(0, SecretArray::from_bytes([6; 32])).expect("a share"),
             call: Verified::issue(&realm, &root, 1, call),
             enrolment: Verified::issue(&realm, &invite, 1, enrolment),
             incarnation: 3,
@@ -288,15 +334,37 @@ mod tests {
         let encoded = identity.encode();
         let bytes = encoded.expose();
         let read = Identity::decode(bytes).expect("valid");
+        let login = |identity: &Identity| identity.login.as_ref().map(|login| login.encode());
         assert_eq!(
-            read.login.encode().expose(),
-            identity.login.encode().expose()
+            login(&read).expect("kept").expose(),
+            login(&identity).expect("kept").expose()
         );
         assert_eq!(read.encode().expose(), bytes);
         assert_eq!(read.invite, identity.invite);
         for length in 0..bytes.len() {
             assert!(Identity::decode(&bytes[..length]).is_err(), "{length}");
         }
+    }
+
+    #[test]
+    fn an_identity_without_login_secrets_keeps_its_share() {
+        let identity = identity().with(Vec::new(), None);
+        let encoded = identity.encode();
+        let bytes = encoded.expose();
+        let read = Identity::decode(bytes).expect("valid");
+        assert!(read.login.is_none());
+        assert_eq!(read.share.index(), 1);
+        assert!(read.share.value().same_as(identity.share.value()));
+        assert_eq!(read.encode().expose(), bytes);
+        for length in 0..bytes.len() {
+            assert!(Identity::decode(&bytes[..length]).is_err(), "{length}");
+        }
+        let mut changed = bytes.to_vec();
+        changed[65] = 2;
+        assert!(matches!(
+            Identity::decode(&changed),
+            Err(IdentityError::Malformed(_))
+        ));
     }
 
     #[test]
@@ -313,8 +381,8 @@ mod tests {
                 }))
             ));
         }
-        // Their version, and a private key that is no scalar: behind key and roots.
-        let login = 1 + 32 + 4 + identity().roots.encode().len();
+        // Their version, and a private key that is no scalar: behind key, roots and flag.
+        let login = 1 + 32 + 4 + identity().roots.encode().len() + 1;
         for at in [login, login + 65 + 31] {
             let mut changed = bytes.clone();
             changed[at] = 0xff;

@@ -169,10 +169,10 @@ impl Gathering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sealmoot_authn::opaque::LoginSecrets;
+    use sealmoot_authn::invite::share_of;
     use sealmoot_authn::realm_id::RealmId;
     use sealmoot_authn::statement::{Call, CallMember};
-    use std::sync::Arc;
+    use sealmoot_crypto::secret::SecretArray;
 
     struct Nodes(Vec<Identity>, Vec<SigningKey>);
 
@@ -201,7 +201,8 @@ mod tests {
             invite: None,
             key: node_key,
             roots: sealmoot_authn::roots::Roots::sole(root.verifying_key()),
-            login: Arc::new(LoginSecrets::generate().expect("random")),
+            login: None,
+            share: share_of(at, SecretArray::from_bytes([6; 32])).expect("a share"),
             call: call.clone(),
             enrolment: Verified::issue(&realm, invite, 1, enrolment),
             incarnation: 1,

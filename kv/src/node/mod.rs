@@ -13,23 +13,28 @@ mod gather;
 pub mod identity;
 mod links;
 pub mod membership;
+mod opening;
+mod sealed_part;
 mod service;
 pub mod sessions;
 mod startup;
 mod throttling;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use sealmoot_authn::audit::proto::AuditServer;
 use sealmoot_authn::audit::{What, Who};
 use sealmoot_authn::files::Lock;
+use sealmoot_authn::invite::SealedPart;
 use sealmoot_authn::login::{LoginService, SharedUsers};
+use sealmoot_authn::opaque::LoginSecrets;
 use sealmoot_authn::proto::{ChargesServer, DirectoryClient, DirectoryServer, LoginServer};
 use sealmoot_authn::roster::Roster;
 use sealmoot_authn::session::proto::SessionsServer;
-use sealmoot_authn::throttle::{Account, LoginThrottle};
+use sealmoot_authn::throttle::{Account, LoginThrottle, ThrottleKey};
 use sealmoot_crypto::random;
 use sealmoot_rpc::{Connector, Limits, Router, Server, ServerHandle};
 use tokio::net::TcpListener;
@@ -39,7 +44,7 @@ use tracing::{info, warn};
 use crate::ballot::Proposer;
 use crate::coordinator::Coordinator;
 use crate::disk::DirectoryDisk;
-use crate::log::{Log, LogWriter};
+use crate::log::{Log, LogWriter, sealed_file};
 use crate::proto::{EnrolmentServer, ReplicaServer, StoreServer};
 use crate::quorum::Quorums;
 use crate::record::Record;
@@ -60,7 +65,7 @@ use engine::Engine;
 use links::{Links, number_of};
 use membership::Gathering;
 use service::{
-    AuditService, ChargesService, DirectoryService, EnrolmentService, ReplicaService,
+    AuditService, ChargesService, DirectoryService, EnrolmentService, NodeLogin, ReplicaService,
     SessionsService, StoreService,
 };
 use sessions::{Freshness, SessionClock};
@@ -91,6 +96,8 @@ pub struct Shared {
     /// Raised whenever something new was gathered.
     news: watch::Sender<u64>,
     throttle: Arc<LoginThrottle>,
+    /// What answers logins, once the node has the login secrets.
+    login: OnceLock<LoginService>,
     /// Drawn at the start of this process.
     start: u64,
     /// Why gathering must stop, if it must.
@@ -115,6 +122,7 @@ pub struct Node {
 }
 
 struct OpenedLog {
+    sealed_part: Option<SealedPart>,
     log: Log<DirectoryDisk>,
     replay: crate::replica::Replay,
     attestations: crate::attest::Attestations,
@@ -185,6 +193,7 @@ impl Node {
             enrolled: RwLock::new(gathering.enrolments().cloned().collect()),
             roster: RwLock::new(opened.roster.map(Arc::new)),
             users: Arc::new(RwLock::new(opened.users)),
+            has_records: AtomicBool::new(opened.identity.login.is_some()),
             identity: opened.identity,
             now_ms,
             clock: SessionClock::new(now_ms),
@@ -210,6 +219,7 @@ impl Node {
         throttle.settle(now_ms());
         let shared = Arc::new_cyclic(|this| Shared {
             throttle: throttling::throttle(throttle, this, now_ms),
+            login: OnceLock::new(),
             start,
             trust: Arc::clone(&trust),
             audit,
@@ -218,8 +228,11 @@ impl Node {
             news: watch::Sender::new(0),
             refused: watch::Sender::new(None),
         });
+        if let Some(login) = &trust.identity.login {
+            begin_logins(&shared, Arc::clone(login))?;
+        }
         let key = &trust.identity.key;
-        let router = router(&shared, now_ms)?;
+        let router = router(&shared)?;
         let server =
             Server::start(listener, key, trust.clone(), router, limits()).map_err(internal)?;
         trust
@@ -235,6 +248,7 @@ impl Node {
             disk: opened.disk,
             sealed: opened.sealed,
             opened: Some(OpenedLog {
+                sealed_part: opened.sealed_part,
                 log: opened.log,
                 replay: opened.replay,
                 attestations: opened.attestations,
@@ -271,53 +285,127 @@ impl Node {
         (gathering.enrolled(), total)
     }
 
-    /// Gathers the nodes of the call until the cluster has formed, then begins to
-    /// serve. `progress` is told how far it is whenever that changes.
+    /// Gathers the nodes of the call until the cluster has formed, opens what the invites
+    /// sealed as soon as enough nodes have come for it, then begins to serve. `progress` is
+    /// told how far it is whenever that changes.
     ///
     /// # Errors
     /// [`NodeError`].
-    pub async fn form(&mut self, mut progress: impl FnMut(&Progress)) -> Result<(), NodeError> {
-        let Some(mut opened) = self.opened.take() else {
+    pub async fn form(&mut self, progress: impl FnMut(&Progress)) -> Result<(), NodeError> {
+        let Some(roster) = self.agree(progress).await? else {
             return Ok(());
         };
-        let roster = match self.shared.trust.roster() {
-            Some(roster) => roster,
-            None => {
-                let roster = gather::gather(
-                    &self.shared,
-                    &self.connector,
-                    &self.disk,
-                    &self.sealed,
-                    &mut progress,
-                )
-                .await?;
-                let record = Record::Roster(roster.encode()).encode();
-                let _durable = opened.log.commit(&[record]).map_err(internal)?;
-                let names: Vec<String> = roster
-                    .members()
-                    .iter()
-                    .map(|member| member.name.to_string())
-                    .collect();
-                self.shared
-                    .audit
-                    .own(What::ClusterFormed, &names.join(" "))
-                    .await
-                    .map_err(internal)?;
-                let roster = Arc::new(roster);
-                let trust = &self.shared.trust;
-                expect_freshness(trust, &roster, opened.revocations_within);
-                *self
-                    .shared
-                    .trust
-                    .roster
-                    .write()
-                    .unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&roster));
-                roster
+        // It stays until it is open: whoever drops this future may ask again.
+        let sealed_part = self.opened.as_ref().and_then(|log| log.sealed_part.clone());
+        if let Some(part) = sealed_part {
+            self.open_sealed(&roster, &part).await?;
+            if let Some(log) = &mut self.opened {
+                log.sealed_part = None;
             }
-        };
-        self.begin_serving(opened, &roster)?;
-        self.shared.audit.own_or_log(What::NodeStarted, "").await;
+        }
+        if self.shared.login.get().is_none() {
+            return Err(internal("without login secrets a node serves nobody"));
+        }
+        if let Some(opened) = self.opened.take() {
+            self.begin_serving(opened, &roster)?;
+            self.shared.audit.own_or_log(What::NodeStarted, "").await;
+        }
         Ok(())
+    }
+
+    /// The first half of [`Node::form`]: gathers until there is a durable roster, and
+    /// serves nobody yet. `None` when the node serves already.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn agree(
+        &mut self,
+        mut progress: impl FnMut(&Progress),
+    ) -> Result<Option<Arc<Roster>>, NodeError> {
+        let Some(opened) = &mut self.opened else {
+            return Ok(None);
+        };
+        if let Some(roster) = self.shared.trust.roster() {
+            return Ok(Some(roster));
+        }
+        let roster = gather::gather(
+            &self.shared,
+            &self.connector,
+            &self.disk,
+            &self.sealed,
+            &mut progress,
+        )
+        .await?;
+        let record = Record::Roster(roster.encode()).encode();
+        let _durable = opened.log.commit(&[record]).map_err(internal)?;
+        let names: Vec<String> = roster
+            .members()
+            .iter()
+            .map(|member| member.name.to_string())
+            .collect();
+        self.shared
+            .audit
+            .own(What::ClusterFormed, &names.join(" "))
+            .await
+            .map_err(internal)?;
+        let roster = Arc::new(roster);
+        let trust = &self.shared.trust;
+        expect_freshness(trust, &roster, opened.revocations_within);
+        *trust.roster.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&roster));
+        Ok(Some(roster))
+    }
+
+    /// Opens what the invites sealed, makes it durable, and goes by it.
+    async fn open_sealed(&mut self, roster: &Roster, part: &SealedPart) -> Result<(), NodeError> {
+        let identity = &self.shared.trust.identity;
+        let contents = opening::open(identity, roster, &self.connector, part)
+            .await
+            .map_err(internal)?;
+        let Some(opened) = &mut self.opened else {
+            return Err(internal("the node serves already"));
+        };
+        // The records first: a node with login secrets looks for the sealed part no more.
+        // After a crash between, those that the log has already are left out.
+        let records: Vec<Vec<u8>> = {
+            let users = self.shared.trust.users.read();
+            let users = users.unwrap_or_else(PoisonError::into_inner);
+            let records = contents.records.iter();
+            records
+                .filter(|record| users.wants(&record.name(), &record.standing()))
+                .map(|record| Record::Signed(record.encode()).encode())
+                .collect()
+        };
+        if !records.is_empty() {
+            let _durable = opened.log.commit(&records).map_err(internal)?;
+        }
+        let countersigned = {
+            let gathering = self.shared.gathering.lock();
+            let gathering = gathering.unwrap_or_else(PoisonError::into_inner);
+            gathering.enrolments().cloned().collect()
+        };
+        let written = identity.with(countersigned, Some(Arc::clone(&contents.login)));
+        let bytes = written.encode();
+        sealed_file::write(&self.disk, &self.sealed, IDENTITY_FILE, bytes.expose())
+            .map_err(internal)?;
+        if let Err(error) = sealed_part::remove(&self.disk) {
+            warn!(%error, "what the invite sealed stays until the next start");
+        }
+        let trust = &self.shared.trust;
+        let mut users = trust.users.write().unwrap_or_else(PoisonError::into_inner);
+        for record in contents.records {
+            users.apply_signed(record);
+        }
+        drop(users);
+        let users = trust.users.read().unwrap_or_else(PoisonError::into_inner);
+        self.shared.throttle.with(|throttle, _, _| {
+            throttle.call_by(ThrottleKey::of(&contents.login));
+            let all = users.records_behind().chain(users.records());
+            throttle.know_all(all.map(Account::of));
+        });
+        drop(users);
+        trust.has_records.store(true, Ordering::Release);
+        info!("opened what the invites sealed");
+        begin_logins(&self.shared, contents.login)
     }
 
     fn begin_serving(&self, opened: OpenedLog, roster: &Roster) -> Result<(), NodeError> {
@@ -448,25 +536,30 @@ impl Node {
     }
 }
 
-fn router(shared: &Arc<Shared>, now_ms: fn() -> u64) -> Result<Router, NodeError> {
+/// Answers logins from now on.
+fn begin_logins(shared: &Shared, secrets: Arc<LoginSecrets>) -> Result<(), NodeError> {
     let trust = &shared.trust;
     let users: SharedUsers = Arc::clone(&trust.users);
     let seed = trust.identity.key.to_seed();
     let signing_key = Arc::new(sealmoot_crypto::signature::SigningKey::from_seed(&seed));
-    let secrets = Arc::clone(&trust.identity.login);
     let login = LoginService::new(
         trust.identity.realm(),
         signing_key,
         users,
         secrets,
         Arc::clone(&shared.throttle),
-        now_ms,
+        trust.now_ms,
     )
     .registering_for_delegates_of(trust.identity.roots.clone())
     .audited(shared.audit.auditor.clone());
+    let begun = shared.login.set(login);
+    begun.map_err(|_| internal("logins began twice"))
+}
+
+fn router(shared: &Arc<Shared>) -> Result<Router, NodeError> {
     Router::new()
-        .intercepted_by(RevokedNode(Arc::clone(trust)))
-        .service(LoginServer::new(login))
+        .intercepted_by(RevokedNode(Arc::clone(&shared.trust)))
+        .service(LoginServer::new(NodeLogin(Arc::clone(shared))))
         .and_then(|router| {
             router.service(DirectoryServer::new(DirectoryService(Arc::clone(shared))))
         })

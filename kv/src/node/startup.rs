@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use sealmoot_authn::delegation::SerialPath;
 use sealmoot_authn::ended::{ENDED_TAG, Ended};
 use sealmoot_authn::files::{self, FileError, Lock};
-use sealmoot_authn::invite::Invite;
+use sealmoot_authn::invite::{Invite, SealedPart};
 use sealmoot_authn::parallel;
 use sealmoot_authn::records::{RecordName, SignedRecord, Standing};
 use sealmoot_authn::roots::{Roots, RootsError};
@@ -27,13 +27,13 @@ use super::identity::{
     IDENTITY_BYTES_MAX, IDENTITY_FILE, Identity, IdentityError, create_root_key, read_root_key,
     root_key_candidates,
 };
+use super::sealed_part;
 use crate::attest::Attestations;
 use crate::audit::{AuditKey, WITNESSED_FILE};
 use crate::disk::{DirectoryDisk, DirectoryError, Disk, DiskError};
 use crate::log::sealed_file::{self, SealedFileKey, SealedFileReadError, SealedFileWriteError};
 use crate::log::{
-    self, CommitError, CreateError, Damage, Log, LogKey, LogOptions, OpenError, VerifyError,
-    looks_sealed_with,
+    self, CreateError, Damage, Log, LogKey, LogOptions, OpenError, VerifyError, looks_sealed_with,
 };
 use crate::record::Record;
 use crate::replica::Replay;
@@ -62,6 +62,8 @@ pub struct Opened {
     pub revocations_within: Duration,
     pub(super) disk: DirectoryDisk,
     pub(super) sealed: SealedFileKey,
+    /// What the invite sealed, until it was opened.
+    pub(super) sealed_part: Option<SealedPart>,
     pub(super) log: Log<DirectoryDisk>,
     pub(super) replay: Replay,
     pub(super) attestations: Attestations,
@@ -211,37 +213,27 @@ fn make_node(
     let identity = Identity {
         key,
         roots: invite.roots().clone(),
-        login: Arc::clone(invite.login()),
+        login: None,
+        share: invite.share().clone(),
         call: invite.call().clone(),
         enrolment: Verified::issue(&invite.realm(), invite.key(), now_ms, answer),
         incarnation,
         invite: std::path::absolute(invite_file).ok(),
         countersigned: Vec::new(),
     };
-    let mut log = Log::create(
+    Log::create(
         disk.clone(),
         LogKey::from_root(root_key),
         incarnation,
         LogOptions::default(),
     )
     .map_err(create_failure)?;
-    let records: Vec<Vec<u8>> = invite
-        .records()
-        .iter()
-        .map(|record| Record::Signed(record.encode()).encode())
-        .collect();
-    if !records.is_empty() {
-        let _durable = log.commit(&records).map_err(commit_failure)?;
-    }
+    let sealed = SealedFileKey::from_root(root_key);
+    sealed_part::write(disk, &sealed, invite.sealed()).map_err(write_failure)?;
     audit::create(disk, root_key, &identity, invite.audit_key(), now_ms)?;
     // Last: a directory is a node when it has this file.
-    sealed_file::write(
-        disk,
-        &SealedFileKey::from_root(root_key),
-        IDENTITY_FILE,
-        identity.encode().expose(),
-    )
-    .map_err(write_failure)
+    sealed_file::write(disk, &sealed, IDENTITY_FILE, identity.encode().expose())
+        .map_err(write_failure)
 }
 
 /// Opens a node's directory: finds its key, authenticates and replays its log.
@@ -262,7 +254,16 @@ pub fn open(
     let mut attestations = Attestations::default();
     let mut newest = NewestRecords::new();
     let mut ended = Vec::new();
-    let mut throttle = Throttle::new(ThrottleKey::of(&identity.login), ThrottleLimits::default());
+    let sealed_part = if identity.login.is_some() {
+        // A crash may have come between opening it and this.
+        sealed_part::remove(&disk).map_err(disk_failure)?;
+        None
+    } else {
+        Some(sealed_part::read(&disk, &sealed, &identity)?)
+    };
+    let login = identity.login.as_deref();
+    let names = login.map_or_else(ThrottleKey::before_login_secrets, ThrottleKey::of);
+    let mut throttle = Throttle::new(names, ThrottleLimits::default());
     let mut roster = None;
     let mut time_ms = 0;
     let mut roots = identity.roots.clone();
@@ -331,6 +332,7 @@ pub fn open(
         time_ms,
         disk,
         sealed,
+        sealed_part,
         log,
         replay,
         attestations,
@@ -434,18 +436,30 @@ pub fn verify(
     let mut damaged = Vec::new();
     let identity_path = directory.join(IDENTITY_FILE);
     let identity_bytes = std::fs::metadata(&identity_path).map_or(0, |metadata| metadata.len());
-    if let Err(error) = read_identity(&disk, &SealedFileKey::from_root(&root_key)) {
-        match error {
-            OpenFailure::Integrity { file, what } => damaged.push(DamagedPlace {
-                file,
-                offset: 0,
-                length: identity_bytes,
-                what,
-            }),
-            other => return Err(other),
-        }
-    }
     let (mut bytes, mut records) = (identity_bytes, 0);
+    let sealed = SealedFileKey::from_root(&root_key);
+    let part_bytes = sealed_part::length(&disk).map_err(disk_failure)?;
+    let verified = read_identity(&disk, &sealed)
+        .map_err(|error| (error, identity_bytes))
+        .and_then(|identity| {
+            // One that was opened is removed at the next start, and read by nobody.
+            if identity.login.is_none() {
+                bytes += part_bytes;
+                sealed_part::read(&disk, &sealed, &identity)
+                    .map_err(|error| (error, part_bytes))?;
+            }
+            Ok(())
+        });
+    match verified {
+        Ok(()) => {}
+        Err((OpenFailure::Integrity { file, what }, length)) => damaged.push(DamagedPlace {
+            file,
+            offset: 0,
+            length,
+            what,
+        }),
+        Err((other, _)) => return Err(other),
+    }
     bytes += verify_audit(&disk, directory, &root_key, &mut damaged)?;
     match log::verify(&disk, &LogKey::from_root(&root_key)) {
         Ok(report) => {
@@ -552,11 +566,20 @@ fn lock(directory: &Path) -> Result<Lock, OpenFailure> {
     }
 }
 
+/// Opens the directory's files, waiting a moment for a thread of a process that is just
+/// dying: the files have a lock of their own, which goes with the last of them.
 fn open_disk(directory: &Path) -> Result<DirectoryDisk, OpenFailure> {
-    DirectoryDisk::open(directory).map_err(|error| match error {
-        DirectoryError::InUse { path } => OpenFailure::InUse(path),
-        error => OpenFailure::Directory(error),
-    })
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match DirectoryDisk::open(directory) {
+            Err(DirectoryError::InUse { path }) if Instant::now() >= deadline => {
+                return Err(OpenFailure::InUse(path));
+            }
+            Err(DirectoryError::InUse { .. }) => std::thread::sleep(LOCK_PAUSE),
+            Err(error) => return Err(OpenFailure::Directory(error)),
+            Ok(disk) => return Ok(disk),
+        }
+    }
 }
 
 /// The first key on this machine that opens anything in the directory. Looking
@@ -620,10 +643,6 @@ fn create_failure(error: CreateError) -> OpenFailure {
     OpenFailure::Disk(error.to_string())
 }
 
-fn commit_failure(error: CommitError) -> OpenFailure {
-    OpenFailure::Disk(error.to_string())
-}
-
 fn write_failure(error: SealedFileWriteError) -> OpenFailure {
     OpenFailure::Disk(error.to_string())
 }
@@ -666,6 +685,24 @@ mod tests {
 
     fn name(text: &str) -> Name {
         text.parse().expect("a name")
+    }
+
+    #[test]
+    fn files_that_a_dying_process_holds_are_waited_for_and_those_of_a_living_one_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let narrow = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(directory.path(), narrow).expect("narrowed");
+        let held = DirectoryDisk::open(directory.path()).expect("opened");
+        assert!(matches!(
+            open_disk(directory.path()),
+            Err(OpenFailure::InUse(path)) if path == directory.path()
+        ));
+        let dying = std::thread::spawn(move || {
+            std::thread::sleep(LOCK_PAUSE * 3);
+            drop(held);
+        });
+        open_disk(directory.path()).expect("opened when the other is gone");
+        dying.join().expect("gone");
     }
 
     /// Bob as a delegate of the root made him under this serial.

@@ -1,6 +1,7 @@
 //! The decoders of `sealmoot-authn`: statements of every kind, what puts them
 //! together, and what nodes and clients tell each other.
 
+mod approvals;
 mod audit;
 mod delegations;
 mod records;
@@ -20,6 +21,7 @@ use crate::Decoder;
 
 /// Every decoder of the crate.
 pub(crate) const FAMILIES: &[&[Decoder]] = &[
+    approvals::ALL,
     audit::ALL,
     delegations::ALL,
     records::ALL,

@@ -1,6 +1,7 @@
 //! `authctl`: the realm, its users and the invites for its nodes.
 
 mod admin;
+mod approver;
 mod audit;
 mod check;
 mod cred;
@@ -77,6 +78,9 @@ enum Command {
     /// Administrators beside the root: delegates who make users within bounds
     #[command(subcommand)]
     Admin(admin::Command),
+    /// A second person, without whom no backup of a realm is restored
+    #[command(subcommand)]
+    Approver(approver::Command),
     /// Nodes of the cluster
     #[command(subcommand)]
     Node(node::Command),
@@ -125,6 +129,7 @@ fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Role(command) => role::run(command, &context),
         Command::Session(command) => session::run(command, &context),
         Command::Admin(command) => admin::run(command, &context),
+        Command::Approver(command) => approver::run(command, &context),
         Command::Node(command) => node::run(command, &context),
         Command::Import(args) => import::import(&args, &context),
         Command::Export => import::export(&context),

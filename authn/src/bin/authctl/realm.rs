@@ -5,6 +5,7 @@ mod backup;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
+use sealmoot_authn::approval::Approver;
 use sealmoot_authn::cli::{Code, Failure, PassphraseArgs, SecretArgs, StandardInput, escaped};
 use sealmoot_authn::files::FileError;
 use sealmoot_authn::name::Name;
@@ -43,6 +44,10 @@ pub(crate) struct InitArgs {
     /// Generate the passphrase and show it once
     #[arg(long)]
     generate: bool,
+    /// Without whom no backup shall be restored, as `authctl approver new` prints it;
+    /// for good
+    #[arg(long, value_name = "APPROVER")]
+    approver: Option<Approver>,
 }
 
 pub(crate) fn run(command: Command, context: &Context<'_>) -> Result<(), Failure> {
@@ -77,7 +82,12 @@ fn init(args: &InitArgs, context: &Context<'_>) -> Result<(), Failure> {
         failure.hint(hint)
     })?;
     let secret = passphrase.obtain_new_or_generate(no_input)?;
-    let realm = Realm::create(&context.places.data, &args.name, secret.expose())?;
+    let realm = Realm::create_with(
+        &context.places.data,
+        &args.name,
+        secret.expose(),
+        args.approver.clone(),
+    )?;
     if let Some(weakness) = passphrase.weakness(&secret) {
         context.output.warning(weakness);
     }
@@ -123,13 +133,17 @@ fn list(context: &Context<'_>) -> Result<(), Failure> {
 fn show(context: &Context<'_>) -> Result<(), Failure> {
     let realm = select(context)?;
     context.output.result("realm", &describe(&realm), || {
-        format!(
+        let mut text = format!(
             "realm   {}\nid      {}\nkey id  {}\nkept in {}",
             realm.name(),
             realm.id(),
             realm.id().key_id(),
             with_tilde(realm.directory()),
-        )
+        );
+        if let Some(approver) = realm.approver() {
+            text.push_str(&format!("\nbackups {approver} has to approve"));
+        }
+        text
     })
 }
 
@@ -138,6 +152,7 @@ fn describe(realm: &Realm) -> Value {
         "name": realm.name().as_str(),
         "id": realm.id().to_string(),
         "key_id": realm.id().key_id().to_string(),
+        "approver": realm.approver().map(Approver::to_string),
     })
 }
 

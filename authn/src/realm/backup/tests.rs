@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use super::super::tests::{name, realm};
 use super::*;
+use crate::approval::ApproverKey;
 use crate::audit::Subject;
 use crate::audit::chain::Entry;
 use crate::invite::Invite;
@@ -273,7 +274,9 @@ fn a_restored_realm_goes_on_and_its_changes_hold_over_what_was_lost() {
     let invites = restored
         .call_nodes(&[(name("n2"), "127.0.0.1:2".to_owned())], 99, 14)
         .expect("called");
-    Invite::decode(invites[0].expose()).expect("believed");
+    let invite = Invite::decode(invites[0].expose()).expect("believed");
+    let opened = invite.sealed().open(std::slice::from_ref(invite.share()));
+    opened.expect("a call of one opens with its one share");
 }
 
 #[test]
@@ -346,5 +349,84 @@ fn a_changed_version_floor_is_damage() {
         fs::write(&path, changed).expect("written");
         let refused = restored.change_user(&name("alice"), 2, |_| ());
         assert!(matches!(refused, Err(RealmError::Damaged { .. })), "{at}");
+    }
+}
+
+#[test]
+fn a_backup_of_a_realm_with_an_approver_opens_when_both_have_had_their_turn() {
+    let (file, approver) = ApproverKey::create(b"other words").expect("made");
+    let directory = tempfile::tempdir().expect("a directory");
+    let made = Realm::create_with(
+        directory.path(),
+        &name("acme"),
+        b"passphrase",
+        Some(approver.clone()),
+    )
+    .expect("created");
+    assert_eq!(made.approver(), Some(&approver));
+    let realm = Realm::open(made.directory()).expect("opens");
+    assert_eq!(realm.approver(), Some(&approver));
+    let realm = realm.unlock(b"passphrase").expect("unlocks");
+    realm
+        .add_user(&name("alice"), Vec::new(), b"pw", 1)
+        .expect("added");
+
+    // Under the realm's passphrase or another, the passphrase alone opens nothing.
+    for (new, passphrase) in [(None, &b"passphrase"[..]), (Some(&b"new"[..]), b"new")] {
+        let waiting = backup(&realm, new);
+        let refused = Backup::open(&waiting, passphrase);
+        assert!(
+            matches!(&refused, Err(BackupError::NotApproved(wanted)) if *wanted == approver),
+            "{:?}",
+            refused.err()
+        );
+        // Nothing of the realm's box is there to be tried passphrases on.
+        let root = realm.realm().read_file("root.sealed", ROOT_FILE_MAX);
+        let root = root.expect("read");
+        assert!(!waiting.windows(48).any(|part| part == &root[..48]));
+        // And the approver's turn alone is not enough either.
+        let key = ApproverKey::open(&file, b"other words").expect("opens");
+        let approved = key.approve(&waiting).expect("approved");
+        assert!(matches!(
+            Backup::open(approved.expose(), b"other words"),
+            Err(BackupError::WrongPassphrase)
+        ));
+        let opened = Backup::open(approved.expose(), passphrase).expect("opens");
+        let elsewhere = tempfile::tempdir().expect("a directory");
+        let restored = opened.restore(elsewhere.path(), 1000).expect("restored");
+        // The rule goes on where it was restored.
+        assert_eq!(restored.approver(), Some(&approver));
+        let again = Realm::open(restored.directory()).expect("opens");
+        assert_eq!(again.approver(), Some(&approver));
+    }
+}
+
+#[test]
+fn an_approver_cannot_be_taken_out_of_a_realms_file_nor_exchanged() {
+    let (_, approver) = ApproverKey::create(b"other words").expect("made");
+    let (_, other) = ApproverKey::create(b"other words").expect("made");
+    let directory = tempfile::tempdir().expect("a directory");
+    let create = |name: &Name, approver| {
+        Realm::create_with(directory.path(), name, b"passphrase", Some(approver)).expect("created")
+    };
+    let realm = create(&name("acme"), approver.clone());
+    let path = realm.directory().join("realm");
+    let bytes = fs::read(&path).expect("read");
+    let at = bytes.len() - 64 - 33;
+    assert_eq!(
+        (bytes[at], &bytes[at + 1..at + 33]),
+        (1, &approver.to_bytes()[..])
+    );
+    let mut without = bytes[..at].to_vec();
+    without.push(0);
+    without.extend_from_slice(&bytes[at + 33..]);
+    let mut exchanged = bytes.clone();
+    exchanged[at + 1..at + 33].copy_from_slice(&other.to_bytes());
+    for changed in [without, exchanged] {
+        fs::write(&path, changed).expect("written");
+        assert!(matches!(
+            Realm::open(realm.directory()),
+            Err(RealmError::Damaged { .. })
+        ));
     }
 }

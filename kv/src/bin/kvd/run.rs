@@ -182,6 +182,9 @@ pub(crate) fn run(
     // next node otherwise.
     let lock = opened.lock();
     let outcome = runtime.block_on(serve(opened, &pid_file, voice, formed, output));
+    // With its tasks goes what still holds the directory's files, and of many users that
+    // takes a moment: whoever sees the lock free may open them.
+    drop(runtime);
     let _ = fs::remove_file(&pid_file);
     drop(lock);
     outcome
@@ -230,7 +233,18 @@ async fn serve(
             daemon::hint_others(&progress.missing, output);
         }
     };
+    // A node that was stopped between the roster and its login secrets waits for shares.
+    let patience = async {
+        if was_formed {
+            tokio::time::sleep(SILENCE_MAX).await;
+            output.notice(format!(
+                "{name} listens at {address} and waits for other nodes to hand it its login secrets"
+            ));
+        }
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
+        () = patience => {}
         outcome = node.form(progress) => outcome.map_err(failures::node)?,
         end = &mut ended => return stop(node, end).await,
     }

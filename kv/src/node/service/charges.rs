@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sealmoot_authn::proto::{Charges, ShareReply, ShareRequest};
 use sealmoot_rpc::{CallContext, Code, Execution, Status};
 
-use super::not_permitted;
+use super::{not_formed, not_permitted};
 use crate::node::Shared;
 use crate::node::authorizer::Claims;
 
@@ -21,6 +21,10 @@ impl Charges for ChargesService {
         let Some(Claims::Member(peer)) = context.peer().claims::<Claims>() else {
             return Err(not_permitted("for nodes of the cluster only"));
         };
+        if self.0.login.get().is_none() {
+            // It calls nothing by the name that its peers do yet; they tell it again.
+            return Err(not_formed());
+        }
         self.0
             .throttle
             .with(|throttle, store, now_ms| {

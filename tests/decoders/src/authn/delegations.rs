@@ -162,6 +162,7 @@ fn realm_file() -> Vec<u8> {
     writer.u8(3);
     writer.text("acme");
     super::roots().inception().write(&mut writer);
+    writer.flag(false);
     let mut bytes = writer.finish();
     let signature = ROOT.sign("realm", &bytes);
     bytes.extend_from_slice(&signature.to_bytes());

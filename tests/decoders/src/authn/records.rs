@@ -1,7 +1,7 @@
 //! What the root signed, put together: records and invites.
 
 use sealmoot_authn::audit::first_key::audit_key;
-use sealmoot_authn::invite::Invite;
+use sealmoot_authn::invite::{Invite, SealedPart};
 use sealmoot_authn::opaque::LoginSecrets;
 use sealmoot_authn::records::{
     RevocationsRecord, RevokedNodesRecord, RevokedSessionsRecord, RolesRecord, SignedRecord,
@@ -37,19 +37,34 @@ pub(super) const ALL: &[Decoder] = &[
             let audit = audit_key(&storage_key, &realm()).public_key();
             let call = Verified::issue(&realm(), &ROOT, 5, call());
             let seed = SecretArray::from_bytes([12; 32]);
-            let bytes = Invite::encode(
-                &super::roots(),
-                &ROOT,
-                &call,
-                1,
-                &seed,
-                &login,
-                &audit,
-                &records(),
-            );
+            let sealed =
+                SealedPart::seal(&super::roots(), &ROOT, &call, &login, &audit, &records());
+            let (sealed, shares) = sealed.expect("sealed");
+            let bytes = Invite::encode(&super::roots(), &call, &seed, &shares[1], &sealed);
             vec![bytes.expose().to_vec()]
         },
         check: |bytes| Outcome::of(&Invite::decode(bytes)),
+    },
+    Decoder {
+        name: "invite_sealed_part",
+        authenticates: true,
+        samples: || {
+            let login = LoginSecrets::generate().expect("random");
+            let storage_key = SecretArray::from_bytes([8; 32]);
+            let audit = audit_key(&storage_key, &realm()).public_key();
+            let call = Verified::issue(&realm(), &ROOT, 5, call());
+            let sealed =
+                SealedPart::seal(&super::roots(), &ROOT, &call, &login, &audit, &records());
+            vec![sealed.expect("sealed").0.encode()]
+        },
+        check: |bytes| {
+            let call = Verified::issue(&realm(), &ROOT, 5, call());
+            let sealed = SealedPart::decode(bytes, &super::roots(), &call);
+            if let Ok(sealed) = &sealed {
+                assert_eq!(sealed.encode(), bytes);
+            }
+            Outcome::of(&sealed)
+        },
     },
 ];
 

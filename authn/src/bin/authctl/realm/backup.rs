@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use sealmoot_authn::approval::Approver;
 use sealmoot_authn::cli::{
     self, Code, Failure, NewPassphraseArgs, PassphraseArgs, SecretArgs, StandardInput, escaped,
     rfc3339,
@@ -70,6 +71,7 @@ pub(super) fn backup(args: &BackupArgs, context: &Context<'_>) -> Result<(), Fai
         Some(_) => "the new passphrase",
         None => "the realm's passphrase",
     };
+    let approver = realm.approver().cloned();
     let (backup, summary) = realm
         .backup(
             passphrase.expose(),
@@ -81,11 +83,13 @@ pub(super) fn backup(args: &BackupArgs, context: &Context<'_>) -> Result<(), Fai
     files::write(&args.file, backup.expose(), Existing::Refuse)?;
     let mut data = describe(&summary);
     data["file"] = json!(path.to_string());
+    data["approver"] = json!(approver.as_ref().map(Approver::to_string));
     context.output.result("backup", &data, || {
-        escaped(&format!(
-            "✓ {path}   {}, sealed under {under}",
-            shown(&summary)
-        ))
+        let mut text = format!("✓ {path}   {}, sealed under {under}", shown(&summary));
+        if let Some(approver) = &approver {
+            text.push_str(&format!(", and to {approver}, who has to approve"));
+        }
+        escaped(&text)
     })
 }
 
@@ -99,6 +103,8 @@ pub(super) fn restore(args: &RestoreArgs, context: &Context<'_>) -> Result<(), F
     let passphrase = SecretArgs::from(&args.passphrase);
     passphrase.check(&mut StandardInput::default())?;
     let bytes = files::read_named_secret(&args.file, BACKUP_LENGTH_MAX)?;
+    // Before anybody is asked for a passphrase that opens nothing yet.
+    Backup::check_approved(bytes.expose()).map_err(not_opened)?;
     passphrase.check_obtainable(no_input)?;
     let passphrase = passphrase.obtain_for("the backup", no_input)?;
     let backup = Backup::open(bytes.expose(), passphrase.expose()).map_err(not_opened)?;
@@ -141,6 +147,10 @@ pub(super) fn restore(args: &RestoreArgs, context: &Context<'_>) -> Result<(), F
 
 fn not_opened(error: BackupError) -> Failure {
     let hint = match &error {
+        BackupError::NotApproved(_) => {
+            "hand it to the approver: authctl approver approve BACKUP --key FILE; then restore \
+             what comes back"
+        }
         BackupError::WrongPassphrase => {
             "it has to be the passphrase that the backup was made under"
         }
