@@ -401,6 +401,14 @@ impl OpenRealm {
             return Err(DelegationError::Twice.into());
         }
         let lock = self.lock()?;
+        // The roots first: what is written below may rest on them, and what is there can
+        // be read with them too. A crash behind them leaves the chain to be renewed.
+        let mut roots = self.realm.roots.clone();
+        roots
+            .take(&file.roots.encode())
+            .map_err(|error| damaged(&self.realm.directory.join(super::ROOTS_FILE), &error))?;
+        write_roots(&self.realm.directory, &roots)?;
+        self.realm.roots = roots;
         let (renewed, _) = self.renewed_records(&file.chain)?;
         let names = renewed
             .iter()
@@ -411,17 +419,11 @@ impl OpenRealm {
         for record in &renewed {
             self.write_user(record)?;
         }
-        let mut roots = self.realm.roots.clone();
-        roots
-            .take(&file.roots.encode())
-            .map_err(|error| damaged(&self.realm.directory.join(super::ROOTS_FILE), &error))?;
         write_calls(&self.realm.directory, &file.calls)?;
-        write_roots(&self.realm.directory, &roots)?;
         // Last: until it is there, the same can be done again.
         let path = self.realm.directory.join(CHAIN_FILE);
         files::write(&path, &file.chain.encode(), Existing::Replace)?;
         drop(lock);
-        self.realm.roots = roots;
         self.realm.chain = Some(file.chain.clone());
         Ok(self)
     }

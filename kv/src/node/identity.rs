@@ -360,7 +360,8 @@ mod tests {
             assert!(Identity::decode(&bytes[..length]).is_err(), "{length}");
         }
         let mut changed = bytes.to_vec();
-        changed[65] = 2;
+        // The flag, behind version, key and roots.
+        changed[1 + 32 + 4 + identity.roots.encode().len()] = 2;
         assert!(matches!(
             Identity::decode(&changed),
             Err(IdentityError::Malformed(_))

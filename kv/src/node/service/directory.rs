@@ -29,7 +29,7 @@ use super::{not_formed, require_member};
 use crate::node::Shared;
 use crate::node::audit::{NodeAudit, unavailable, who};
 use crate::node::authorizer::Trust;
-use crate::node::engine::Engine;
+use crate::node::engine::{AskError, Engine};
 use crate::record::Record;
 
 /// Most bytes of records in one answer; the rest is asked for by name.
@@ -544,8 +544,20 @@ pub(in crate::node) async fn take_roots(
     recorder: &Recorder<'_>,
 ) -> Result<bool, Status> {
     let refuse = |error: &RootsError| failed(Code::PermissionDenied, &error.to_string());
+    let durable = |outcome: Result<(), _>| {
+        outcome.map_err(|error: AskError| {
+            Status::new(
+                Code::Unavailable,
+                Execution::MaybeExecuted,
+                error.to_string(),
+            )
+        })
+    };
     let mut roots = trust.roots();
     if !roots.take(bytes).map_err(|error| refuse(&error))? {
+        // An earlier request may have brought them just now, and whoever is answered may
+        // rely on the disk.
+        durable(engine.append(Vec::new()).await)?;
         return Ok(false);
     }
     let place = recorder
@@ -553,22 +565,28 @@ pub(in crate::node) async fn take_roots(
         .auditor
         .place()
         .map_err(|refused| unavailable(refused, Execution::NotStarted))?;
-    let number = {
+    let enqueued = {
         let mut users = trust.users.write().unwrap_or_else(PoisonError::into_inner);
         // Another request may have brought these just now, or others.
-        if !users.learn_roots(&roots).map_err(|error| refuse(&error))? {
-            return Ok(false);
-        }
+        let news = users.learn_roots(&roots).map_err(|error| refuse(&error))?;
         // Under the same lock: nothing that rests on them comes before them in the log.
-        engine.enqueue(vec![Record::Roots(roots.encode())])
+        news.then(|| engine.enqueue(vec![Record::Roots(roots.encode())]))
     };
-    engine.durable_through(number).await.map_err(|error| {
-        Status::new(
-            Code::Unavailable,
-            Execution::MaybeExecuted,
-            error.to_string(),
-        )
-    })?;
+    let Some(number) = enqueued else {
+        durable(engine.append(Vec::new()).await)?;
+        return Ok(false);
+    };
+    // Submitted before anything is waited for: whoever brings them again brings no news,
+    // and the event would be lost with this request.
+    let detail = format!("root {} {}", roots.number(), roots.current().key_id());
+    let event = Event::done(
+        recorder.audit.now_ms(),
+        What::RootHandedOver,
+        recorder.who.clone(),
+        Subject::Nothing,
+    );
+    let recorded = place.submit(event.detail(detail));
+    durable(engine.durable_through(number).await)?;
     tracing::warn!(number = roots.number(), root = %roots.current().key_id(), "the realm has another root");
     if let Some(cluster) = trust.roster()
         && !roots.is_call_valid(cluster.call())
@@ -578,15 +596,6 @@ pub(in crate::node) async fn take_roots(
              will believe this node"
         );
     }
-    let now_ms = recorder.audit.now_ms();
-    let event = Event::done(
-        now_ms,
-        What::RootHandedOver,
-        recorder.who.clone(),
-        Subject::Nothing,
-    );
-    let detail = format!("root {} {}", roots.number(), roots.current().key_id());
-    let recorded = place.submit(event.detail(detail));
     recorded
         .durable()
         .await
