@@ -835,3 +835,50 @@ fn changed_records_that_do_not_count_are_damage() {
     }
     assert!(read("1_bob", &bytes).is_none());
 }
+
+#[test]
+fn a_delegate_goes_on_under_a_root_that_took_over_also_after_a_crash_in_between() {
+    let World {
+        _directories,
+        root,
+        request,
+        dana,
+    } = World::new();
+    dana.add_user_without_password(&name("bob"), Vec::new(), 10)
+        .expect("added");
+    let directory = dana.realm().directory().to_owned();
+    let before = std::fs::read(directory.join("delegate")).expect("read");
+
+    let heir = root
+        .realm()
+        .open_heir(None, b"passphrase")
+        .expect("the heir");
+    let next = SigningKey::generate().expect("random").verifying_key();
+    let roots = root
+        .realm()
+        .roots()
+        .hand_over(&root.issuer, &heir, next.key_id(), &[], 20)
+        .expect("handed over");
+    let held = root.realm().delegations().expect("read").remove(0);
+    let mut delegation = held.last().clone();
+    delegation.version += 1;
+    assert_eq!(delegation.key, request.key().to_owned());
+    let chain = Chain::issue(None, &heir, &roots, delegation, 21).expect("issued");
+    let realm = std::fs::read(root.realm().directory().join("realm")).expect("read");
+    let file = AcceptedFile::encode(&realm, &roots, &chain, &[]);
+    let file = AcceptedFile::decode(&file).expect("a delegation");
+
+    let dana = dana.accept_renewal(&file, 22).expect("accepted");
+    assert_eq!(dana.realm().roots().number(), 1);
+    let bob = dana.realm().user(&name("bob")).expect("read");
+    assert_eq!(bob.expect("came along").standing().root(), 1);
+    // As if the power had gone before the last file: everything else was written.
+    std::fs::write(directory.join("delegate"), before).expect("put back");
+    let again = super::super::Realm::open(&directory).expect("opens");
+    let again = again.unlock(PASSPHRASE).expect("unlocks");
+    let again = again.accept_renewal(&file, 23).expect("accepted again");
+    let bob = again.realm().user(&name("bob")).expect("read");
+    assert_eq!(bob.expect("is there").standing().root(), 1);
+    // Not twice.
+    assert!(again.accept_renewal(&file, 24).is_err());
+}
