@@ -125,7 +125,7 @@ impl UserDirectory {
     pub fn apply_signed(&mut self, record: SignedRecord) -> bool {
         match record {
             SignedRecord::User(record) => self.apply(*record),
-            record if record.root() < self.root_number() => false,
+            record if record.root() < self.least_root() => false,
             SignedRecord::Roles(record) => {
                 let held = self.standing(&RecordName::Roles);
                 let newer = held.is_none_or(|held| held < record.standing());
@@ -141,6 +141,7 @@ impl UserDirectory {
                 if newer {
                     self.revoked_digest = sha256(record.statement().bytes());
                     self.revoked = Some(record);
+                    self.drop_former();
                 }
                 newer
             }
@@ -150,6 +151,7 @@ impl UserDirectory {
                 if newer {
                     self.revoked_nodes_digest = sha256(record.statement().bytes());
                     self.revoked_nodes = Some(record);
+                    self.drop_former();
                 }
                 newer
             }
@@ -179,15 +181,27 @@ impl UserDirectory {
         self.roots.as_ref().map_or(0, Roots::number)
     }
 
-    /// The root of the held revocations: with them a root says that all is told.
+    /// The last root that said all: by it or a later one are the revocations, the revoked
+    /// nodes and the revoked sessions, which each root signs, also empty ones. One of them
+    /// alone says nothing: anybody can bring it without the others.
     #[must_use]
     pub fn settled_root(&self) -> u64 {
-        self.revocations.as_ref().map_or(0, RevocationsRecord::root)
+        let revocations = self.revocations.as_ref().map(RevocationsRecord::root);
+        let nodes = self.revoked_nodes.as_ref().map(RevokedNodesRecord::root);
+        let sessions = self.revoked.as_ref().map(RevokedSessionsRecord::root);
+        // None stands before each of them.
+        revocations.min(nodes).min(sessions).unwrap_or(0)
+    }
+
+    /// By the roots before this one nothing new is taken. What settled counts too: where a
+    /// log is replayed, the roots come last.
+    fn least_root(&self) -> u64 {
+        self.root_number().max(self.settled_root())
     }
 
     /// Learns roots; says whether there were any that were not known. From then on
-    /// nothing new by a former root is taken. What is held by one stays in force until the
-    /// new root's revocations are there, which it signs last: users do not end in between.
+    /// nothing new by a former root is taken. What is held by one stays in force until a
+    /// later one has said all ([`UserDirectory::settled_root`]): users do not end in between.
     ///
     /// # Errors
     /// [`RootsError::Fork`] where the realm went another way, as far as is known here.
@@ -205,37 +219,23 @@ impl UserDirectory {
         Ok(news)
     }
 
-    /// Lets go of all that former roots said, once the current one has said all.
+    /// Lets go of all that the roots before the settled one said, whatever root is the
+    /// current: the order in which a log is replayed must not bring anything back.
     fn drop_former(&mut self) {
-        let current = self.root_number();
-        if current == 0 || self.settled_root() < current {
+        let settled = self.settled_root();
+        if settled == 0 {
             return;
         }
+        // The other three are by the settled root or a later one.
         if self
             .roles
             .as_ref()
-            .is_some_and(|held| held.root() < current)
+            .is_some_and(|held| held.root() < settled)
         {
             self.roles = None;
             self.roles_digest = sha256(&[]);
         }
-        if self
-            .revoked
-            .as_ref()
-            .is_some_and(|held| held.root() < current)
-        {
-            self.revoked = None;
-            self.revoked_digest = sha256(&[]);
-        }
-        if self
-            .revoked_nodes
-            .as_ref()
-            .is_some_and(|held| held.root() < current)
-        {
-            self.revoked_nodes = None;
-            self.revoked_nodes_digest = sha256(&[]);
-        }
-        self.drop_former_users(current);
+        self.drop_former_users(settled);
     }
 
     /// Whether nothing behind a record was revoked.
@@ -252,7 +252,7 @@ impl UserDirectory {
     /// Whether a record that stands so would be taken, if it is to be believed.
     #[must_use]
     pub fn wants(&self, name: &RecordName, standing: &Standing) -> bool {
-        if standing.root() < self.root_number() {
+        if standing.root() < self.least_root() {
             return false;
         }
         if let RecordName::User(name) = name {

@@ -35,7 +35,7 @@ impl UserDirectory {
         let digest = digest_of(&record);
         let standing = record.standing_with(digest);
         let root = standing.root();
-        if root < self.root_number() || !self.is_news(&name, &standing) {
+        if root < self.least_root() || !self.is_news(&name, &standing) {
             return false;
         }
         let path = standing.path().clone();
@@ -132,18 +132,18 @@ impl UserDirectory {
     }
 
     /// Lets go of users by the roots before this one.
-    pub(super) fn drop_former_users(&mut self, current: u64) {
+    pub(super) fn drop_former_users(&mut self, settled: u64) {
         let all = self
             .buckets
             .iter()
             .flat_map(|bucket| bucket.records.values().chain(bucket.behind.values()));
-        let former = all.filter(|held| held.record.root() < current);
+        let former = all.filter(|held| held.record.root() < settled);
         let mut names: Vec<Name> = former.map(|held| held.record.user().name.clone()).collect();
         names.sort_unstable();
         names.dedup();
         for name in names {
             let mut all = self.take_all(&name);
-            all.retain(|_, held| held.record.root() >= current);
+            all.retain(|_, held| held.record.root() >= settled);
             self.put_all(name, all);
         }
     }

@@ -4,7 +4,7 @@ use sealmoot_crypto::signature::SigningKey;
 
 use super::*;
 use crate::roots::tests::Keys;
-use crate::statement::{Revocations, RevokedNodes, Roles, User};
+use crate::statement::{Revocations, RevokedNodes, RevokedSessions, Roles, User};
 
 struct World {
     keys: Keys,
@@ -66,6 +66,22 @@ impl World {
         }
         let nodes = Verified::issue(&self.first.realm(), self.key(root), 1, nodes);
         RevokedNodesRecord::new(nodes).under_root(root).into()
+    }
+
+    fn sessions(&self, root: u64) -> SignedRecord {
+        let mut sessions = RevokedSessions::default();
+        sessions.version = 1;
+        let sessions = Verified::issue(&self.first.realm(), self.key(root), 1, sessions);
+        RevokedSessionsRecord::new(sessions).under_root(root).into()
+    }
+
+    /// What a root signs in any case.
+    fn all_of(&self, root: u64) -> [SignedRecord; 3] {
+        [
+            self.sessions(root),
+            self.nodes(root, &[]),
+            self.revocations(root),
+        ]
     }
 
     fn revocations(&self, root: u64) -> SignedRecord {
@@ -130,6 +146,7 @@ fn nothing_new_by_a_former_root_is_taken() {
     assert_eq!(directory.learn_roots(&world.second), Ok(false));
     let digest = directory.digest();
     for record in [
+        world.sessions(0),
         world.user(0, "alice", u64::MAX),
         world.user(0, "mallory", 1),
         world.roles(0, u64::MAX),
@@ -143,7 +160,7 @@ fn nothing_new_by_a_former_root_is_taken() {
 }
 
 #[test]
-fn what_a_former_root_said_is_in_force_until_the_new_ones_revocations() {
+fn what_a_former_root_said_is_in_force_until_the_new_one_said_all() {
     let world = World::new();
     let node = world.key(3).verifying_key().key_id();
     let mut directory = world.directory(&world.first);
@@ -164,6 +181,7 @@ fn what_a_former_root_said_is_in_force_until_the_new_ones_revocations() {
     assert!(!directory.is_node_revoked(&node));
     assert!(directory.record(&name("bob")).is_some());
     assert!(directory.roles_record().is_some());
+    assert!(directory.apply_signed(world.sessions(1)));
     assert_eq!(directory.settled_root(), 0);
     assert!(directory.apply_signed(world.revocations(1)));
     assert_eq!(directory.settled_root(), 1);
@@ -186,6 +204,7 @@ fn the_same_records_lead_to_the_same_directory_in_another_order() {
     ];
     let later = [
         world.user(1, "alice", 1),
+        world.sessions(1),
         world.nodes(1, &[]),
         world.revocations(1),
     ];
@@ -210,6 +229,108 @@ fn the_same_records_lead_to_the_same_directory_in_another_order() {
         told.apply_signed(record.clone());
     }
     assert_eq!(told.digest(), lived.digest());
+}
+
+/// All orders of so many things.
+fn orders(count: usize) -> Vec<Vec<usize>> {
+    if count == 0 {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    for shorter in orders(count - 1) {
+        for place in 0..count {
+            let mut order = shorter.clone();
+            order.insert(place, count - 1);
+            all.push(order);
+        }
+    }
+    all
+}
+
+#[test]
+fn only_all_three_that_a_root_signs_in_any_case_settle_it() {
+    let world = World::new();
+    let node = world.key(3).verifying_key().key_id();
+    for order in orders(3) {
+        let mut directory = world.directory(&world.first);
+        for record in [
+            world.user(0, "bob", 7),
+            world.roles(0, 7),
+            world.sessions(0),
+            world.nodes(0, &[node]),
+            world.revocations(0),
+        ] {
+            assert!(directory.apply_signed(record));
+        }
+        directory.learn_roots(&world.second).expect("its heir");
+        let all = world.all_of(1);
+        for (place, index) in order.iter().enumerate() {
+            assert_eq!(directory.settled_root(), 0, "{order:?} {place}");
+            assert!(directory.record(&name("bob")).is_some());
+            assert!(directory.roles_record().is_some());
+            assert!(directory.apply_signed(all[*index].clone()));
+        }
+        assert_eq!(directory.settled_root(), 1);
+        assert!(directory.record(&name("bob")).is_none());
+        assert!(directory.roles_record().is_none());
+        assert!(!directory.is_node_revoked(&node));
+    }
+}
+
+#[test]
+fn one_of_the_three_by_a_still_later_root_settles_the_one_before() {
+    let world = World::new();
+    let third = world.keys.after(2);
+    let mut directory = world.directory(&world.second);
+    assert!(directory.apply_signed(world.user(1, "bob", 1)));
+    for record in world.all_of(1) {
+        assert!(directory.apply_signed(record));
+    }
+    directory.learn_roots(&third).expect("its heir");
+    for record in world.all_of(2) {
+        assert_eq!(directory.settled_root(), 1);
+        assert!(directory.record(&name("bob")).is_some());
+        assert!(directory.apply_signed(record));
+    }
+    assert_eq!(directory.settled_root(), 2);
+    assert!(directory.is_empty());
+}
+
+#[test]
+fn a_replay_with_two_handovers_brings_nothing_back_that_was_dropped() {
+    let world = World::new();
+    let third = world.keys.after(2);
+    let former = [world.user(0, "bob", 7), world.roles(0, 7)];
+    let later = world.all_of(1);
+    let kept = world.user(1, "alice", 1);
+    let mut lived = world.directory(&world.first);
+    for record in &former {
+        assert!(lived.apply_signed(record.clone()));
+    }
+    lived.learn_roots(&world.second).expect("its heir");
+    assert!(lived.apply_signed(kept.clone()));
+    for record in &later {
+        assert!(lived.apply_signed(record.clone()));
+    }
+    // The second handover came, and nothing yet by the root that it names.
+    lived.learn_roots(&third).expect("its heir");
+    assert_eq!((lived.settled_root(), lived.root_number()), (1, 2));
+    assert!(lived.record(&name("bob")).is_none());
+    let all: Vec<SignedRecord> = former
+        .iter()
+        .chain(&later)
+        .chain([&kept])
+        .cloned()
+        .collect();
+    for order in orders(all.len()) {
+        let mut replayed = UserDirectory::default();
+        for index in &order {
+            replayed.apply_signed(all[*index].clone());
+        }
+        replayed.learn_roots(&third).expect("the first");
+        assert_eq!(replayed.digest(), lived.digest(), "{order:?}");
+        assert!(replayed.record(&name("bob")).is_none());
+    }
 }
 
 #[test]
