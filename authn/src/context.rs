@@ -42,6 +42,8 @@ const CONTEXT_BYTES_MAX: usize = 128 * 1024;
 const ADDRESS_LENGTH_MAX: usize = 255;
 const CURRENT: &str = ".current";
 const REVOKED_NODES: &str = "revoked-nodes";
+/// Beside it.
+const LOCK: &str = ".lock";
 /// The directory of what is known of the roots of realms.
 const ROOTS: &str = "roots";
 
@@ -89,6 +91,14 @@ pub enum ContextError {
         path: PathBuf,
         /// What is wrong.
         source: EncodingError,
+    },
+    /// What is kept of the realm's roots is not theirs.
+    #[error("{} is damaged: {source}", path.display())]
+    DamagedRoots {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: RootsError,
     },
     /// A file was not read or written.
     #[error(transparent)]
@@ -148,7 +158,7 @@ impl Context {
         };
         let mut context = Self::decode(content.expose())
             .map_err(|source| ContextError::Damaged { path, source })?;
-        context.roots = known_roots(config, &context.realm);
+        context.roots = known_roots(config, &context.realm)?;
         Ok((name, context))
     }
 
@@ -272,7 +282,7 @@ impl Context {
 pub fn known_revoked_nodes(config: &Path, realm: &RealmId) -> Option<RevokedNodesRecord> {
     let path = revoked_nodes_path(config, realm);
     let bytes = files::read(&path, SIGNED_RECORD_LENGTH_MAX).ok()?;
-    let roots = known_roots(config, realm)?;
+    let roots = known_roots(config, realm).ok()??;
     RevokedNodesRecord::decode(&bytes, &roots).ok()
 }
 
@@ -286,22 +296,38 @@ pub fn keep_revoked_nodes(
     realm: &RealmId,
     record: &RevokedNodesRecord,
 ) -> Result<(), ContextError> {
-    let known = known_revoked_nodes(config, realm);
-    if known.is_some_and(|known| known.standing() >= record.standing()) {
+    let is_known = || {
+        let known = known_revoked_nodes(config, realm);
+        known.is_some_and(|known| known.standing() >= record.standing())
+    };
+    if is_known() {
         return Ok(());
     }
     let path = revoked_nodes_path(config, realm);
     files::ensure_directory(config)?;
     files::ensure_directory(&config.join(REVOKED_NODES))?;
+    // Two commands that end at once: the newer record stays, whichever writes last.
+    let _lock = lock(config)?;
+    if is_known() {
+        return Ok(());
+    }
     Ok(files::write(&path, &record.encode(), Existing::Replace)?)
 }
 
-/// What is known of a realm's roots. A file that does not read, or is not of the realm, is
-/// as good as none: a node will tell.
-#[must_use]
-pub fn known_roots(config: &Path, realm: &RealmId) -> Option<Roots> {
-    let bytes = files::read(&roots_path(config, realm), ROOTS_LENGTH_MAX).ok()?;
-    Roots::decode(&bytes, realm).ok()
+/// What is known of a realm's roots; none before any node showed some.
+///
+/// # Errors
+/// [`ContextError::File`], [`ContextError::DamagedRoots`]: taken for none, a damaged file
+/// would let who stole a former root key begin anew.
+pub fn known_roots(config: &Path, realm: &RealmId) -> Result<Option<Roots>, ContextError> {
+    let path = roots_path(config, realm);
+    let bytes = match files::read(&path, ROOTS_LENGTH_MAX) {
+        Err(FileError::Missing(_)) => return Ok(None),
+        read => read?,
+    };
+    Roots::decode(&bytes, realm)
+        .map(Some)
+        .map_err(|source| ContextError::DamagedRoots { path, source })
 }
 
 /// Keeps what is known of a realm's roots, unless as much is known already: it never goes
@@ -309,22 +335,32 @@ pub fn known_roots(config: &Path, realm: &RealmId) -> Option<Roots> {
 ///
 /// # Errors
 /// [`ContextError::File`], [`ContextError::Roots`] for roots that go another way than
-/// those that are kept.
+/// those that are kept, [`ContextError::DamagedRoots`].
 pub fn keep_roots(config: &Path, roots: &Roots) -> Result<(), ContextError> {
     let realm = roots.realm();
-    let newest = match known_roots(config, &realm) {
-        None => roots.clone(),
+    let newest = || match known_roots(config, &realm)? {
+        None => Ok(Some(roots.clone())),
         Some(mut known) => {
-            if !known.take(&roots.encode())? {
-                return Ok(());
-            }
-            known
+            let news = known.take(&roots.encode())?;
+            Ok::<_, ContextError>(news.then_some(known))
         }
     };
+    if newest()?.is_none() {
+        return Ok(());
+    }
     files::ensure_directory(config)?;
     files::ensure_directory(&config.join(ROOTS))?;
+    let _lock = lock(config)?;
+    let Some(newest) = newest()? else {
+        return Ok(());
+    };
     let path = roots_path(config, &realm);
     Ok(files::write(&path, &newest.encode(), Existing::Replace)?)
+}
+
+/// Held while what is known of realms is changed.
+fn lock(config: &Path) -> Result<files::Lock, FileError> {
+    files::lock(&config.join(LOCK))
 }
 
 fn roots_path(config: &Path, realm: &RealmId) -> PathBuf {
@@ -526,7 +562,8 @@ mod tests {
         let realm = one.realm();
         let directory = tempfile::tempdir().expect("a directory");
         let config = directory.path();
-        let number = || known_roots(config, &realm).map(|known| known.number());
+        let known = || known_roots(config, &realm).map(|known| known.map(|known| known.number()));
+        let number = || known().expect("read");
         assert_eq!(number(), None);
         for (told, kept) in [(&one, 1), (&two, 2), (&one, 2), (&keys.first(), 2)] {
             keep_roots(config, told).expect("kept");
@@ -542,7 +579,10 @@ mod tests {
         assert_eq!(number(), Some(2));
         let path = roots_path(config, &realm);
         files::write(&path, &Keys::new(2).first().encode(), Existing::Replace).expect("written");
-        assert_eq!(number(), None, "of another realm");
+        // Of another realm, and not taken for none: else it would be written over by less.
+        assert!(matches!(known(), Err(ContextError::DamagedRoots { .. })));
+        let refused = keep_roots(config, &one);
+        assert!(matches!(refused, Err(ContextError::DamagedRoots { .. })));
     }
 
     #[test]

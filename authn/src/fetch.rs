@@ -50,6 +50,9 @@ pub enum ProofError {
     /// The chain is not to be believed.
     #[error(transparent)]
     Delegation(#[from] DelegationError),
+    /// The chain begins with a former root: whoever has its key could make delegates.
+    #[error("the realm was handed over; the delegation is by its former root")]
+    FormerRoot,
     /// The key of root or delegate did not sign this channel.
     #[error("the proof was not signed by who it says in this channel")]
     BadSignature,
@@ -110,6 +113,12 @@ pub fn verify_proof(
         [] => None,
         bytes => Some(Chain::decode(bytes, roots)?),
     };
+    if chain
+        .as_ref()
+        .is_some_and(|chain| chain.root() < roots.number())
+    {
+        return Err(ProofError::FormerRoot);
+    }
     let issuer = chain
         .as_ref()
         .map_or(*roots.current(), |chain| chain.last().key);
@@ -285,6 +294,29 @@ mod tests {
             assert!(judge(&changed, &node, &channel).is_err(), "byte {at}");
             assert!(judge(&proof[..at], &node, &channel).is_err());
         }
+    }
+
+    #[test]
+    fn a_chain_by_a_former_root_proves_nothing_once_there_is_a_later_one() {
+        use crate::delegation::tests::chain_of;
+        use crate::roots::tests::Keys;
+        let keys = Keys::new(3);
+        let (first, second) = (keys.first(), keys.after(1));
+        let dana = SigningKey::generate().expect("random");
+        let node = keys.0[2].verifying_key().key_id();
+        let channel = ChannelBinding::from_bytes([1; 32]);
+        let prove = |chain: Chain| {
+            let key = SigningKey::from_seed(&dana.to_seed());
+            Prover::new(key, second.clone(), Some(chain)).prove(&node, &channel)
+        };
+        let former = prove(chain_of(&first, &keys.0[0], &dana));
+        assert!(verify_proof(&former, &first, &node, &channel).is_ok());
+        assert_eq!(
+            verify_proof(&former, &second, &node, &channel).err(),
+            Some(ProofError::FormerRoot)
+        );
+        let anew = prove(chain_of(&second, &keys.0[1], &dana));
+        assert!(verify_proof(&anew, &second, &node, &channel).is_ok());
     }
 
     #[test]

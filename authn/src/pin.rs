@@ -144,7 +144,12 @@ impl RealmPin {
             if shown.root() > number {
                 return Err(refused(&"a root signed it that the node does not show"));
             }
-            self.lock().take(shown);
+            let mut known = self.lock();
+            // Who stole a former root key may sign any number of them. What was revoked
+            // before, until the new root says so anew, is learnt from the first node.
+            if shown.root() == roots.number() || known.revoked_nodes.is_none() {
+                known.take(shown);
+            }
         }
         Ok(self.revoked_nodes())
     }
@@ -393,8 +398,13 @@ mod tests {
         }
 
         fn revoked(&self, root: usize) -> Vec<u8> {
+            self.revoked_in_version(root, 0)
+        }
+
+        fn revoked_in_version(&self, root: usize, version: u64) -> Vec<u8> {
             let realm = self.keys.first().realm();
-            let body = crate::statement::RevokedNodes::default();
+            let mut body = crate::statement::RevokedNodes::default();
+            body.version = version;
             let statement = crate::statement::Verified::issue(&realm, &self.keys.0[root], 1, body);
             RevokedNodesRecord::new(statement).encode()
         }
@@ -428,6 +438,25 @@ mod tests {
             assert_eq!(judge(&learning, &key, &showing).is_ok(), believed);
             assert_eq!(learning.roots().map(|roots| roots.number()), Some(1));
             assert_eq!(judge(&learning, &key, &behind).is_ok(), believed);
+        }
+    }
+
+    #[test]
+    fn what_a_former_root_revokes_is_no_news_to_who_knows_something_newer_or_as_old() {
+        let handed = Handed::new();
+        let (first, one) = (handed.keys.first(), handed.keys.after(1));
+        let key = handed.node.verifying_key();
+        let thiefs = handed.shows(handed.call(1), &one, handed.revoked_in_version(0, u64::MAX));
+        // Known from before the handover, or from the new root.
+        for known in [0, 1] {
+            let pin = RealmPin::new(first.realm(), &Presentation::Anonymous);
+            pin.know_roots(&one).expect("of this realm");
+            let record = RevokedNodesRecord::decode(&handed.revoked_in_version(known, 3), &one);
+            let record = record.expect("a root's");
+            pin.know(record.clone());
+            assert!(judge(&pin, &key, &thiefs).is_ok());
+            let kept = pin.revoked_nodes().expect("known");
+            assert_eq!(kept.standing(), record.standing(), "{known}");
         }
     }
 

@@ -260,7 +260,13 @@ impl Roots {
         calls: &[[u8; 32]],
         now_ms: u64,
     ) -> Result<Self, RootsError> {
+        let root = heir.verifying_key();
         let number = self.number() + 1;
+        // A root that cannot be: the realm could never be handed over again.
+        let mut keys = self.0.keys().chain(std::iter::once(&root));
+        if keys.any(|key| key.key_id() == next_heir) {
+            return Err(RootsError::RootAgain(number + 1));
+        }
         let mut calls = calls.to_vec();
         calls.sort_unstable();
         calls.dedup();
@@ -269,7 +275,7 @@ impl Roots {
         }
         let body = Handover {
             number,
-            root: heir.verifying_key(),
+            root,
             heir: next_heir,
             calls,
         };

@@ -216,10 +216,15 @@ fn a_root_is_never_root_again() {
         root: one.verifying_key(),
         heir: id(&two),
     });
-    let second = first
-        .hand_over(&one, &two, id(&one), &[], 1)
-        .expect("the heir");
-    let again = second.hand_over(&two, &one, id(&two), &[], 2);
+    // Nobody makes this one here: the heir of the heir is the root before.
+    let handover = Handover {
+        heir: id(&one),
+        ..body(1, &two)
+    };
+    let part = part(&first.realm(), &one, &two, handover);
+    let second = Roots::decode(&record(first.inception(), &[part]), &first.realm());
+    let second = second.expect("both keys");
+    let again = second.hand_over(&two, &one, id(&key()), &[], 2);
     assert_eq!(again.err(), Some(RootsError::RootAgain(2)));
 }
 
@@ -310,4 +315,20 @@ fn a_call_of_a_former_root_is_valid_if_it_was_named() {
     let third = keys.next(&second, 2, &[sha256(own.bytes())]);
     assert!(third.is_call_valid(&own));
     assert!(!third.is_call_valid(&named));
+}
+
+#[test]
+fn no_heir_is_named_that_is_or_was_a_root() {
+    let keys = Keys::new(4);
+    let second = keys.after(1);
+    let (former, heir) = (&keys.0[1], &keys.0[2]);
+    for taken in [0, 1, 2] {
+        let refused = second.hand_over(former, heir, id(&keys.0[taken]), &[], 2);
+        assert_eq!(refused.err(), Some(RootsError::RootAgain(3)), "{taken}");
+    }
+    assert!(
+        second
+            .hand_over(former, heir, id(&keys.0[3]), &[], 2)
+            .is_ok()
+    );
 }

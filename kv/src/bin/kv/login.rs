@@ -79,7 +79,7 @@ pub(crate) fn login(
     let realm = pin.realm;
     if args.asks(common) {
         // Nobody types a password for a node that cannot take it.
-        let roots = known_roots(&places.config, &realm);
+        let roots = known_roots(&places.config, &realm).map_err(context_failure)?;
         block_on(reach(realm, roots.as_ref(), &address, common.timeout))
             .map_err(|failure| pin.explain(failure))?;
     }
@@ -91,7 +91,7 @@ pub(crate) fn login(
         .map(|former| SigningKey::from_seed(&former.session_seed));
     let request = LoginRequest {
         revoked_nodes: known_revoked_nodes(&places.config, &realm),
-        roots: known_roots(&places.config, &realm),
+        roots: known_roots(&places.config, &realm).map_err(context_failure)?,
         key,
         realm,
         address,

@@ -93,6 +93,8 @@ pub(crate) fn context_failure(error: ContextError) -> Failure {
         ContextError::Damaged { .. } => {
             Failure::new(Code::Config, &error).hint("log in again to replace it")
         }
+        ContextError::DamagedRoots { .. } => Failure::new(Code::Integrity, &error)
+            .hint("put it back from a copy; or remove it, and believe what the next node shows"),
         ContextError::Roots(_) => Failure::new(Code::Integrity, &error)
             .hint("somebody has a root key and its heir: ask who administers the realm"),
         ContextError::File(error) => error.into(),
