@@ -7,7 +7,7 @@ use std::time::Duration;
 use sealmoot_crypto::random::RandomError;
 use sealmoot_crypto::signature::SigningKey;
 use sealmoot_rpc::bytes::Bytes;
-use sealmoot_rpc::{Connector, Limits};
+use sealmoot_rpc::{Code, Connector, Limits};
 
 use crate::cli::escaped;
 use crate::name::Name;
@@ -49,6 +49,8 @@ pub fn portions(records: impl Iterator<Item = Bytes>) -> Vec<Vec<Bytes>> {
 pub struct Told {
     /// For each node that could not be told all, its address and why.
     pub failures: Vec<(String, String)>,
+    /// Those of these addresses at which a node answered, and would not take it.
+    pub refusals: BTreeSet<String>,
     /// Users of a delegate that some node refused because they belong to somebody else.
     pub others: BTreeSet<String>,
 }
@@ -103,19 +105,41 @@ pub async fn publish(
                 let told = publish_to(&connector, &called, &portions, patience);
                 tokio::time::timeout(all, told)
                     .await
-                    .unwrap_or_else(|_| Err("timed out".to_owned()))
+                    .unwrap_or_else(|_| Err(Untold::failed("timed out".to_owned())))
             });
             (address, task)
         })
         .collect();
     let mut told = Told::default();
     for (address, task) in tasks {
-        match task.await.unwrap_or_else(|error| Err(error.to_string())) {
+        let failed = |error: tokio::task::JoinError| Err(Untold::failed(error.to_string()));
+        match task.await.unwrap_or_else(failed) {
             Ok(others) => told.others.extend(others),
-            Err(cause) => told.failures.push((address, escaped(&cause))),
+            Err(untold) => {
+                if untold.answered {
+                    told.refusals.insert(address.clone());
+                }
+                told.failures.push((address, escaped(&untold.cause)));
+            }
         }
     }
     Ok(told)
+}
+
+/// Why a node was not told.
+struct Untold {
+    cause: String,
+    /// Whether it was the node that judged so, and would again.
+    answered: bool,
+}
+
+impl Untold {
+    fn failed(cause: String) -> Self {
+        Self {
+            cause,
+            answered: false,
+        }
+    }
 }
 
 async fn publish_to(
@@ -123,11 +147,11 @@ async fn publish_to(
     address: &str,
     portions: &[Vec<Bytes>],
     patience: Duration,
-) -> Result<Vec<String>, String> {
+) -> Result<Vec<String>, Untold> {
     let connection = connector
         .connect(address, patience)
         .await
-        .map_err(|error| error.cause())?;
+        .map_err(|error| Untold::failed(error.cause()))?;
     let directory = DirectoryClient::new(connection);
     let patience = if portions.len() > 1 {
         patience.max(PATIENCE_PORTION)
@@ -142,7 +166,13 @@ async fn publish_to(
         let reply = directory
             .publish(request, patience)
             .await
-            .map_err(|status| status.message().to_owned())?;
+            .map_err(|status| Untold {
+                cause: status.message().to_owned(),
+                answered: matches!(
+                    status.code(),
+                    Code::InvalidArgument | Code::PermissionDenied
+                ),
+            })?;
         // Names only: a node could say anything, and this is printed.
         let names = reply.others.into_iter().take(OTHERS_MAX);
         others.extend(names.filter(|name| name.parse::<Name>().is_ok()));

@@ -45,6 +45,7 @@ fn tell_untold(realm: &Realm, context: &Context<'_>) -> Result<(), Failure> {
         .zip(records)
         .filter_map(|(name, record)| Some((name, Bytes::from(record?.encode()))))
         .collect();
+    let roots = (realm.roots().number() > 0).then(|| Bytes::from(realm.roots().encode()));
     let mut by_address: BTreeMap<&String, BTreeSet<&RecordName>> = BTreeMap::new();
     for line in &untold {
         for address in &line.addresses {
@@ -55,7 +56,9 @@ fn tell_untold(realm: &Realm, context: &Context<'_>) -> Result<(), Failure> {
         .into_iter()
         .map(|(address, names)| {
             let records = names.iter().filter_map(|name| records.get(name).cloned());
-            (address.clone(), publish::portions(records))
+            // The roots first of all: what follows rests on them.
+            let roots = roots.iter().cloned();
+            (address.clone(), publish::portions(roots.chain(records)))
         })
         .collect();
     let told = deliver(realm, deliveries, What::Records, context)?;
@@ -104,6 +107,7 @@ fn deliver(
     runtime.shutdown_background();
     let publish::Told {
         failures: failed,
+        refusals,
         others,
     } = failed.map_err(Failure::internal)?;
     for name in others {
@@ -114,9 +118,21 @@ fn deliver(
     }
     told.retain(|address| failed.iter().all(|(known, _)| known != address));
     let called = realm.called()?;
-    let reached = called.iter().filter(|node| told.contains(&node.address));
+    let reached = called
+        .iter()
+        .filter(|node| told.contains(&node.address) || refusals.contains(&node.address));
     let formed: BTreeSet<String> = reached.map(|node| node.call.clone()).collect();
     realm.note_formed(&formed)?;
+    // What a node would not take is not made good by waiting: said for itself.
+    for (address, cause) in failed.iter().filter(|(at, _)| refusals.contains(at)) {
+        context
+            .output
+            .warning(format!("the node at {address} refuses it: {cause}"));
+    }
+    let failed: Vec<(String, String)> = failed
+        .into_iter()
+        .filter(|(address, _)| !refusals.contains(address))
+        .collect();
     for told in told_of(&called, &told, &failed, what, now_ms()) {
         match told {
             Told::Warning(text) => context.output.warning(text),
