@@ -18,7 +18,7 @@
 //! what waits for an approval
 //!   0      4  "SMAW"
 //!   4      1  version, 1
-//!   5      1  which act: 1 restoring a backup
+//!   5      1  which act: 1 restoring a backup, 2 handing the realm over to its heir
 //!   6     32  the approver's key
 //!  38     32  the realm's id
 //!  70      8  made, milliseconds since 1970
@@ -177,6 +177,8 @@ impl FromStr for Approver {
 pub enum Act {
     /// Restoring a realm from a backup.
     Restore,
+    /// Handing a realm over to the key that comes after the root.
+    HandOver,
 }
 
 impl Act {
@@ -185,12 +187,14 @@ impl Act {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Restore => "restore",
+            Self::HandOver => "hand-over",
         }
     }
 
     fn code(self) -> u8 {
         match self {
             Self::Restore => 1,
+            Self::HandOver => 2,
         }
     }
 }
@@ -199,6 +203,7 @@ impl fmt::Display for Act {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Restore => "restoring a backup",
+            Self::HandOver => "handing over to the heir",
         })
     }
 }
@@ -268,6 +273,7 @@ impl<'a> Layer<'a> {
         }
         let act = match reader.u8()? {
             1 => Act::Restore,
+            2 => Act::HandOver,
             value => {
                 return Err(EncodingError::Unknown {
                     what: "act that waits for an approval",

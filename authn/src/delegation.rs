@@ -185,6 +185,39 @@ impl Chain {
         Ok(chain)
     }
 
+    /// The same delegations where the first, which a root issued, is by the current one and
+    /// has this version. One whose time is up stays so.
+    ///
+    /// # Errors
+    /// [`DelegationError`] when nobody would believe it.
+    pub fn under_root(
+        &self,
+        root: &SigningKey,
+        roots: &Roots,
+        version: u64,
+        now_ms: u64,
+    ) -> Result<Self, DelegationError> {
+        if root.verifying_key() != *roots.current() {
+            return Err(StatementError::WrongIssuer.into());
+        }
+        let mut chain = Self {
+            delegations: Vec::with_capacity(self.delegations.len()),
+            root: roots.number(),
+        };
+        for (index, held) in self.delegations.iter().enumerate() {
+            let next = match index {
+                0 => {
+                    let mut first = held.body().clone();
+                    first.version = version;
+                    Verified::issue(&roots.realm(), root, now_ms, first)
+                }
+                _ => held.clone(),
+            };
+            chain.push(next, roots)?;
+        }
+        Ok(chain)
+    }
+
     /// Puts one more at the end, whose signature was checked.
     fn push(&mut self, next: Verified<Delegation>, roots: &Roots) -> Result<(), DelegationError> {
         if self.delegations.len() == CHAIN_LENGTH_MAX {
@@ -374,6 +407,9 @@ impl Chain {
         };
         let common = newer.delegations.len();
         if common > self.delegations.len() || !(0..common).all(same) {
+            return None;
+        }
+        if newer.root < self.root {
             return None;
         }
         let later = self.root < newer.root;

@@ -9,6 +9,7 @@
 //!   root.sealed        a passphrase box, and its SHA-256: damage is to be told from
 //!                      a wrong passphrase. In the box: the root key's seed (32),
 //!                      and the storage key (32) of what else is sealed here
+//!   rotation           only while it is being handed over (see `realm/rotation.rs`)
 //!   heir.sealed        the key that comes after the root, unless it was moved to another
 //!                      place (see `realm/heir.rs`)
 //!   login.sealed       the login secrets (see `opaque/secrets.rs`) under a key that
@@ -47,6 +48,7 @@ mod learn;
 mod nodes;
 mod revoked_nodes;
 mod roles;
+mod rotation;
 mod second_factor;
 mod sessions;
 mod taken_over;
@@ -61,10 +63,11 @@ use sealmoot_crypto::kdf::{Label, derive_key};
 use sealmoot_crypto::passphrase_box::{self, BoxOpenError, BoxSealError};
 use sealmoot_crypto::password::{Cost, PASSWORD_LENGTH_MAX, PasswordError};
 use sealmoot_crypto::random::{self, RandomError};
+use sealmoot_crypto::sealed_box;
 use sealmoot_crypto::secret::{SecretArray, SecretBytes};
 use sealmoot_crypto::signature::{Signature, SigningKey, VerifyingKey};
 
-use crate::approval::Approver;
+use crate::approval::{Approver, Waiting};
 use crate::audit::local::{self, AuditSecrets, LocalAuditError};
 use crate::audit::{Event, Subject, What, Who, difference};
 use crate::delegation::{Chain, DelegationError, SerialPath};
@@ -76,7 +79,7 @@ use crate::opaque::{LOGIN_SECRETS_LENGTH, LoginSecrets, OpaqueError, Stretching,
 use crate::policy::{NamedRoles, NamedRolesError, Role};
 use crate::realm_id::RealmId;
 use crate::records::{RecordName, RolesRecord, SignedRecord};
-use crate::roots::{Inception, ROOTS_LENGTH_MAX, Roots};
+use crate::roots::{Inception, ROOTS_LENGTH_MAX, Roots, RootsError};
 use crate::roster::verify_call;
 use crate::statement::{
     Call, CallMember, Credential, NODES_MAX, ROLES_MAX, STATEMENT_LENGTH_MAX, StatementError,
@@ -97,8 +100,10 @@ pub use delegations::{Fate, Granted, Revoked, Terms};
 pub use heir::{HEIR_FILE, HEIR_FILE_MAX, HeirError};
 pub use import::{ExistingUsers, Imported};
 pub use keys::{KeyError, NewKey};
+pub use learn::Learnt;
 pub use nodes::CalledNode;
 pub use roles::{holders, must_exist};
+pub use rotation::{HandOver, HandedOver};
 pub use second_factor::{SecondFactorChangeError, check_enrollable};
 pub use taken_over::ReplacedRole;
 pub use untold::Untold;
@@ -141,6 +146,27 @@ pub enum RealmError {
     /// The key that comes after the root did not open.
     #[error(transparent)]
     Heir(#[from] HeirError),
+    /// Nobody would believe the handover.
+    #[error("the realm cannot be handed over: {0}")]
+    Roots(#[from] RootsError),
+    /// More calls would stay valid than a handover can name.
+    #[error(
+        "{count} calls have nodes that were not given up; a handover names {} at most",
+        crate::statement::HANDOVER_CALLS_MAX
+    )]
+    TooManyCalls {
+        /// How many there are.
+        count: usize,
+    },
+    /// The realm is being handed over, and that was interrupted.
+    #[error("handing the realm over to its heir was interrupted")]
+    BeingHandedOver,
+    /// The realm was handed over while this was going on.
+    #[error("the realm was handed over meanwhile; nothing was done")]
+    HandedOver,
+    /// There is nothing to go on with.
+    #[error("the realm is not being handed over")]
+    NothingDecided,
     /// A user of this name exists.
     #[error("user {0} exists already")]
     UserExists(Name),
@@ -240,6 +266,9 @@ pub struct Realm {
     approver: Option<Approver>,
     /// At a delegate's: the delegations down to the key that signs here.
     chain: Option<Chain>,
+    /// Whether a decision to hand it over was not carried out yet. The roots are those of
+    /// the decision then.
+    handing_over: bool,
 }
 
 /// A realm whose secrets are open. Every change locks the realm against other
@@ -261,27 +290,33 @@ impl Realm {
     /// # Errors
     /// [`FileError::Exists`] for a name that is taken; other [`RealmError`]s.
     pub fn create(realms: &Path, name: &Name, passphrase: &[u8]) -> Result<Self, RealmError> {
-        Self::create_with(realms, name, passphrase, None)
+        Self::create_with(realms, name, passphrase, None, None)
     }
 
-    /// The same; restoring a backup of it takes `approver` too, from now on for ever.
+    /// The same; restoring a backup of it and handing it over take `approver` too, from now
+    /// on for ever. The key that comes after the root is kept in the file `heir`, or in the
+    /// directory.
     ///
     /// # Errors
-    /// As [`Realm::create`].
+    /// As [`Realm::create`]; [`FileError::Exists`] also when there is a file `heir`.
     pub fn create_with(
         realms: &Path,
         name: &Name,
         passphrase: &[u8],
         approver: Option<Approver>,
+        heir: Option<&Path>,
     ) -> Result<Self, RealmError> {
+        let heir_file = heir;
         let root_key = SigningKey::generate()?;
         let heir = SigningKey::generate()?;
-        let sealed_heir = heir::seal(&heir, passphrase)?;
         let inception = Inception {
             root: root_key.verifying_key(),
             heir: heir.verifying_key().key_id(),
         };
         let id = inception.realm();
+        let now_ms = crate::cli::now_ms();
+        let layer = heir::layer(approver.as_ref(), &id, name, now_ms);
+        let sealed_heir = heir::seal(&heir, passphrase, layer.as_ref())?;
         let storage_key = SecretArray::<32>::random()?;
         let login = login_cipher(&storage_key, &id)
             .seal(id.as_bytes(), LoginSecrets::generate()?.encode().expose())?;
@@ -292,7 +327,7 @@ impl Realm {
         let sealed = keys.seal(&id, passphrase)?;
         // The one time that is not a parameter: a realm is made in one place only.
         let created = Event::done(
-            crate::cli::now_ms(),
+            now_ms,
             What::RealmCreated,
             Who::Administrator,
             Subject::Nothing,
@@ -314,15 +349,29 @@ impl Realm {
         let signature = keys.root_key.sign(REALM_DOMAIN, &content);
         content.extend_from_slice(&signature.to_bytes());
 
-        let directory = make_directory(realms, name.as_str(), |making| {
-            fill(making, &sealed, &sealed_heir, &login, &audit, &content)
-        })?;
+        let kept_here = match heir_file {
+            // Durable before the realm is: one whose heir nobody has is never handed over.
+            Some(path) => {
+                files::write(path, &sealed_heir, Existing::Refuse)?;
+                None
+            }
+            None => Some(sealed_heir.as_slice()),
+        };
+        let made = make_directory(realms, name.as_str(), |making| {
+            fill(making, &sealed, kept_here, &login, &audit, &content)
+        });
+        if let (Err(_), Some(path)) = (&made, heir_file) {
+            // It is nobody's heir.
+            let _ = files::remove(path);
+        }
+        let directory = made?;
         Ok(Self {
             directory,
             name: name.clone(),
             roots: Roots::first(inception),
             approver,
             chain: None,
+            handing_over: false,
         })
     }
 
@@ -338,13 +387,20 @@ impl Realm {
             inception,
             approver,
         } = parse_realm(bytes.expose()).map_err(|error| damaged(&path, &error))?;
-        let roots = read_roots(directory, &inception)?;
+        let decided = rotation::pending(directory, &inception.realm())?;
+        let handing_over = decided.is_some();
+        let roots = match decided {
+            // By which of the two roots something is signed depends on how far it came.
+            Some(decided) => decided.roots,
+            None => read_roots(directory, &inception)?,
+        };
         Ok(Self {
             directory: directory.to_owned(),
             name,
             chain: delegate::read_chain(directory, &roots)?,
             roots,
             approver,
+            handing_over,
         })
     }
 
@@ -417,7 +473,8 @@ impl Realm {
     /// delegate's key.
     ///
     /// # Errors
-    /// [`RealmError::WrongPassphrase`], [`RealmError::Damaged`].
+    /// [`RealmError::WrongPassphrase`], [`RealmError::Damaged`],
+    /// [`RealmError::BeingHandedOver`].
     pub fn unlock(self, passphrase: &[u8]) -> Result<OpenRealm, RealmError> {
         let RealmKeys {
             root_key: issuer,
@@ -451,7 +508,10 @@ impl Realm {
 
     fn open_keys(&self, passphrase: &[u8]) -> Result<RealmKeys, RealmError> {
         if self.chain.is_some() {
-            return Err(RealmError::NotTheRoot("a backup"));
+            return Err(RealmError::NotTheRoot("it"));
+        }
+        if self.handing_over {
+            return Err(RealmError::BeingHandedOver);
         }
         let path = self.directory.join("root.sealed");
         let content = files::read_secret(&path, ROOT_FILE_MAX)?;
@@ -471,13 +531,17 @@ impl Realm {
         file: Option<&Path>,
         passphrase: &[u8],
     ) -> Result<SigningKey, RealmError> {
-        let path = match file {
-            Some(file) => file.to_owned(),
-            None => self.directory.join(HEIR_FILE),
+        let content = match file {
+            Some(file) => files::read_named_secret(file, HEIR_FILE_MAX)?,
+            None => files::read_secret(&self.directory.join(HEIR_FILE), HEIR_FILE_MAX)?,
         };
-        let content = files::read_secret(&path, HEIR_FILE_MAX)?;
         let opened = heir::open(content.expose(), passphrase, self.roots.heir());
         Ok(opened?)
+    }
+
+    /// What is around the heir of this realm, if anything is.
+    fn heir_layer(&self, now_ms: u64) -> Option<(Approver, Waiting)> {
+        heir::layer(self.approver.as_ref(), &self.id(), &self.name, now_ms)
     }
 
     fn open_login_secrets(
@@ -989,8 +1053,11 @@ impl OpenRealm {
         &self.audit
     }
 
+    /// Locks the realm for a change; refuses where another root signs here by now.
     fn lock(&self) -> Result<files::Lock, RealmError> {
-        self.realm.lock()
+        let lock = self.realm.lock()?;
+        self.realm.check_unchanged()?;
+        Ok(lock)
     }
 
     /// Whether `more` users can be added. Counts names and reads nothing.
@@ -1225,7 +1292,7 @@ fn check_owner(path: &Path, user: &User, name: &str) -> Result<(), RealmError> {
 fn fill(
     directory: &Path,
     root: &[u8],
-    heir: &[u8],
+    heir: Option<&[u8]>,
     login: &[u8],
     audit: &[u8],
     realm: &[u8],
@@ -1234,7 +1301,9 @@ fn fill(
     files::create_directory(&directory.join("users"))?;
     files::create_directory(&directory.join("calls"))?;
     files::write(&directory.join("root.sealed"), root, Existing::Refuse)?;
-    files::write(&directory.join(HEIR_FILE), heir, Existing::Refuse)?;
+    if let Some(heir) = heir {
+        files::write(&directory.join(HEIR_FILE), heir, Existing::Refuse)?;
+    }
     files::write(&directory.join("login.sealed"), login, Existing::Refuse)?;
     files::write(&directory.join(local::LOCAL_FILE), audit, Existing::Refuse)?;
     // Last, because a directory is a realm when it has this file.
@@ -1307,6 +1376,19 @@ fn parse_realm(bytes: &[u8]) -> Result<Public, EncodingError> {
         name,
         inception,
         approver,
+    })
+}
+
+/// Seals what takes an approval.
+fn under_approval(
+    approver: &Approver,
+    waiting: &Waiting,
+    content: &[u8],
+) -> Result<Vec<u8>, RealmError> {
+    let sealed = approver.require(waiting, content);
+    sealed.map_err(|error| match error {
+        sealed_box::SealError::Random(error) => RealmError::Random(error),
+        _ => RealmError::TooLarge,
     })
 }
 

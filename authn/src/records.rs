@@ -20,6 +20,8 @@ pub(crate) mod revoked_nodes;
 mod revoked_sessions;
 mod standing;
 
+use std::fmt;
+
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
 
 use crate::name::Name;
@@ -55,6 +57,18 @@ pub enum RecordName {
     /// The realm's revoked delegations: last, so that users whom the root took over from
     /// a delegate do not end in between.
     Revocations,
+}
+
+impl fmt::Display for RecordName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Roles => formatter.write_str("the named roles"),
+            Self::RevokedSessions => formatter.write_str("the revoked sessions"),
+            Self::RevokedNodes => formatter.write_str("the revoked nodes"),
+            Self::User(name) => write!(formatter, "user {name}"),
+            Self::Revocations => formatter.write_str("the revoked delegations"),
+        }
+    }
 }
 
 /// A record that the root signed, or a delegate.

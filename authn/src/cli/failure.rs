@@ -405,6 +405,12 @@ impl From<RealmError> for Failure {
                 Code::Unauthenticated
             }
             RealmError::Heir(HeirError::Damaged(_)) => Code::Integrity,
+            RealmError::Heir(HeirError::NotApproved(_)) => Code::PermissionDenied,
+            RealmError::Roots(_)
+            | RealmError::TooManyCalls { .. }
+            | RealmError::BeingHandedOver
+            | RealmError::HandedOver
+            | RealmError::NothingDecided => Code::WrongState,
             RealmError::UserExists(_) | RealmError::UsersExist(_) => Code::Exists,
             RealmError::NoSuchUser(_) => Code::NotFound,
             RealmError::Roles(error) => match error {

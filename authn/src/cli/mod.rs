@@ -20,8 +20,8 @@ pub use keys::{AgentArgs, holds_private_key, read_private_key, read_public_key};
 pub use output::{Format, Output, bytes_fields, rfc3339};
 pub use places::Places;
 pub use secrets::{
-    CodeArgs, NewPassphraseArgs, PassphraseArgs, PasswordArgs, SecretArgs, StandardInput,
-    prompt_code, read_answer,
+    CodeArgs, HeirPassphraseArgs, NewPassphraseArgs, PassphraseArgs, PasswordArgs, SecretArgs,
+    StandardInput, prompt_code, read_answer,
 };
 pub use terminal::{escaped, is_terminal};
 

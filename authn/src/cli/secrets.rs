@@ -86,6 +86,33 @@ pub struct NewPassphraseArgs {
     pub new_passphrase_stdin: bool,
 }
 
+/// The passphrase of a realm's heir, where it is another than the realm's.
+#[derive(Debug, Clone, Default, Args)]
+pub struct HeirPassphraseArgs {
+    /// Read the heir's passphrase, if it is another than the realm's, from this file
+    #[arg(long, value_name = "FILE")]
+    pub heir_passphrase_file: Option<PathBuf>,
+    /// Read the heir's passphrase from this file descriptor
+    #[arg(long, value_name = "FD")]
+    pub heir_passphrase_fd: Option<u32>,
+    /// Read the heir's passphrase from standard input
+    #[arg(long)]
+    pub heir_passphrase_stdin: bool,
+}
+
+impl From<&HeirPassphraseArgs> for SecretArgs {
+    fn from(args: &HeirPassphraseArgs) -> Self {
+        Self {
+            what: "Heir's passphrase",
+            flag: "heir-passphrase",
+            file: args.heir_passphrase_file.clone(),
+            descriptor: args.heir_passphrase_fd,
+            stdin: args.heir_passphrase_stdin,
+            generated: false,
+        }
+    }
+}
+
 impl NewPassphraseArgs {
     /// The secret, if a new one is wanted at all.
     #[must_use]
@@ -215,6 +242,7 @@ impl SecretArgs {
             input.take(match self.flag {
                 "password" => "the password",
                 "new-passphrase" => "the new passphrase",
+                "heir-passphrase" => "the heir's passphrase",
                 "code" => "the code",
                 _ => "the passphrase",
             })?;

@@ -38,6 +38,11 @@ pub(crate) struct World {
     pub(crate) erin: SigningKey,
 }
 
+/// A delegation to dana by one of several roots.
+pub(crate) fn chain_of(roots: &Roots, root: &SigningKey, dana: &SigningKey) -> Chain {
+    Chain::issue(None, root, roots, terms("dana", dana, 5), 1).expect("issued")
+}
+
 impl World {
     pub(crate) fn new() -> Self {
         Self {
@@ -841,4 +846,35 @@ fn named_roles_are_handed_out_only_while_they_lie_within_the_delegation() {
         chain.check_named([&role], beyond.roles()),
         Err(DelegationError::RoleOutside(role.clone()))
     );
+}
+
+#[test]
+fn a_chain_goes_over_to_a_later_root_and_never_back_to_a_former_one() {
+    use crate::roots::tests::Keys;
+    let keys = Keys::new(3);
+    let (first, second) = (keys.first(), keys.after(1));
+    let dana = key();
+    let issue = |roots: &Roots, by: &SigningKey, version| {
+        let mut delegation = terms("dana", &dana, 5);
+        delegation.version = version;
+        Chain::issue(None, by, roots, delegation, 1).expect("issued")
+    };
+    let former = issue(&first, &keys.0[0], 9);
+    let later = former
+        .under_root(&keys.0[1], &second, 2, 2)
+        .expect("signed anew");
+    assert_eq!((later.root(), later.last().version), (1, 2));
+    let read = Chain::decode(&later.encode(), &second).expect("believed");
+    assert_eq!(read.root(), 1);
+    let renewed = former.renewed(&later, &second).expect("renewed");
+    assert_eq!(renewed.expect("within").root(), 1);
+    // Whatever version who stole the former key gives it.
+    let thiefs = issue(&first, &keys.0[0], u64::MAX);
+    assert!(later.renewed(&thiefs, &second).is_none());
+    // Only the current root signs anew.
+    let refused = former.under_root(&keys.0[0], &second, 3, 2);
+    assert!(matches!(
+        refused,
+        Err(DelegationError::Statement(StatementError::WrongIssuer))
+    ));
 }

@@ -53,7 +53,6 @@ use std::path::Path;
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
 use sealmoot_crypto::kdf::{Label, derive_key};
 use sealmoot_crypto::random::RandomError;
-use sealmoot_crypto::sealed_box::SealError;
 use sealmoot_crypto::secret::{SecretArray, SecretBytes};
 use sealmoot_crypto::signature::Signature;
 use sealmoot_crypto::stream::{self, Options, StreamKey};
@@ -62,7 +61,7 @@ use super::{
     LOGIN_FILE_BYTES, OpenRealm, Public, REALM_FILE_MAX, ROOT_FILE_MAX, Realm, RealmError,
     RealmKeys, call_file, damaged, make_directory,
     nodes::nodes_of,
-    open_login, parse_realm,
+    open_login, parse_realm, under_approval,
     untold::{self, UNTOLD_FILE},
 };
 use crate::approval::{Act, Approver, LAYER_OVERHEAD_MAX, Waiting};
@@ -248,12 +247,7 @@ impl Realm {
             name: self.name.clone(),
             made_ms: now_ms,
         };
-        let layer = approver
-            .require(&waiting, sealed.expose())
-            .map_err(|error| match error {
-                SealError::Random(error) => RealmError::Random(error),
-                _ => RealmError::TooLarge,
-            })?;
+        let layer = under_approval(approver, &waiting, sealed.expose())?;
         Ok((SecretBytes::new(layer), summary))
     }
 
@@ -265,6 +259,12 @@ impl Realm {
             read => read?,
         };
         read_restored(bytes.expose(), &self.roots).map_err(|error| damaged(&path, &error))
+    }
+
+    /// Whether the realm was restored from a backup once.
+    #[must_use]
+    pub fn is_restored(&self) -> bool {
+        self.directory.join("restored").exists()
     }
 
     fn read_file(&self, name: &str, maximum: usize) -> Result<Vec<u8>, RealmError> {
@@ -424,6 +424,7 @@ impl Backup {
             roots: self.roots.clone(),
             approver: self.approver.clone(),
             chain: None,
+            handing_over: false,
         })
     }
 }

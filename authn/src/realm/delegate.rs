@@ -239,6 +239,7 @@ impl PendingRequest {
             roots: file.roots.clone(),
             approver: file.approver.clone(),
             chain: Some(file.chain.clone()),
+            handing_over: false,
         };
         Ok(OpenRealm {
             realm,

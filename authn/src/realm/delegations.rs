@@ -1,5 +1,6 @@
 //! Delegations that were issued here, and taken back.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{OpenRealm, Realm, RealmError, damaged};
@@ -59,7 +60,29 @@ pub struct Revoked {
     pub replaced: Vec<ReplacedRole>,
 }
 
+/// The delegations that the root issued, by serial.
+pub(super) struct Issued(BTreeMap<SerialPath, Chain>);
+
+impl Issued {
+    /// The delegation that a chain begins with, if it was issued here, to this key.
+    pub(super) fn first_of(&self, chain: &Chain) -> Option<&Chain> {
+        let first = chain.delegations().next()?;
+        self.0
+            .get(&SerialPath::of([first.serial]))
+            .filter(|issued| issued.last().key == first.key)
+    }
+}
+
 impl Realm {
+    /// The delegations that the root issued, as they stand now, revoked ones too.
+    pub(super) fn issued(&self) -> Result<Issued, RealmError> {
+        let chains = self.delegations()?.into_iter();
+        let roots = chains.map(|chain| (chain.path(), chain));
+        Ok(Issued(
+            roots.filter(|(path, _)| path.parent().is_root()).collect(),
+        ))
+    }
+
     /// The newest chain of each delegation that was issued here, revoked and expired ones
     /// too, the elder first.
     ///

@@ -101,7 +101,7 @@ impl Realm {
         self.directory.join("former")
     }
 
-    fn former_path(&self, record: &UserRecord) -> PathBuf {
+    pub(super) fn former_path(&self, record: &UserRecord) -> PathBuf {
         let file = format!("{}_{}", path_of(record), record.user().name);
         self.former_directory().join(file)
     }

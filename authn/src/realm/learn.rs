@@ -2,12 +2,23 @@
 
 use sealmoot_crypto::signature::SigningKey;
 
+use super::delegations::Issued;
 use super::{OpenRealm, RealmError};
 use crate::audit::{Subject, What};
 use crate::fetch::Prover;
 use crate::files::{self, Existing};
 use crate::records::{RecordName, SignedRecord};
 use crate::users::{UserDirectory, UserRecord};
+
+/// What came of taking in records that nodes hold.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Learnt {
+    /// How many records were taken.
+    pub taken: usize,
+    /// At the root's: what the root signed, or a delegate whom nobody here made one, and
+    /// this directory does not know. It is an older copy, or somebody else has the key.
+    pub foreign: Vec<RecordName>,
+}
 
 impl OpenRealm {
     /// What proves to nodes who signs here.
@@ -17,16 +28,21 @@ impl OpenRealm {
         Prover::new(issuer, self.realm.roots.clone(), self.realm.chain.clone())
     }
 
-    /// Takes the records that prevail over those held here; how many they were. They are
-    /// verified already, and none of them replaces what is newer here. At a delegate's,
-    /// users of others are left out.
+    /// Takes the records that prevail over those held here. They are verified already, and
+    /// none of them replaces what is newer here. At a delegate's, users of others are left
+    /// out. At the root's, users of delegates are all that is taken: what the root signed
+    /// was signed here, or by somebody who should not have its key.
     ///
     /// # Errors
     /// [`RealmError`].
-    pub fn learn(&self, records: Vec<SignedRecord>, now_ms: u64) -> Result<usize, RealmError> {
+    pub fn learn(&self, records: Vec<SignedRecord>, now_ms: u64) -> Result<Learnt, RealmError> {
         let _lock = self.lock()?;
         let mut held = self.realm.users()?;
         let mut learnt = Vec::new();
+        let (records, foreign) = match self.realm.chain() {
+            Some(_) => (records, Vec::new()),
+            None => accounted_for(records, &held, &self.realm.issued()?),
+        };
         // Revocations first: what they end is not taken to be forgotten again.
         let (first, users): (Vec<_>, Vec<_>) = records
             .into_iter()
@@ -42,7 +58,7 @@ impl OpenRealm {
             }
         }
         if learnt.is_empty() {
-            return Ok(0);
+            return Ok(Learnt { taken: 0, foreign });
         }
         let count = format!("{} records", learnt.len());
         self.record(now_ms, What::RecordsLearnt, Subject::Nothing, count)?;
@@ -71,7 +87,10 @@ impl OpenRealm {
         if learnt.iter().any(is_revocation) {
             self.settle_former(None)?;
         }
-        Ok(learnt.len())
+        Ok(Learnt {
+            taken: learnt.len(),
+            foreign,
+        })
     }
 
     /// Writes a record in its user's place if it counts, and beside it otherwise.
@@ -84,4 +103,29 @@ impl OpenRealm {
         self.keep_replaced(record)?;
         self.write_user(record)
     }
+}
+
+/// The users of delegates among what nodes showed the root, and what of the rest is news
+/// here that cannot be.
+fn accounted_for(
+    records: Vec<SignedRecord>,
+    held: &UserDirectory,
+    issued: &Issued,
+) -> (Vec<SignedRecord>, Vec<RecordName>) {
+    let (mut wanted, mut foreign) = (Vec::new(), Vec::new());
+    for record in records {
+        let chain = match &record {
+            SignedRecord::User(user) => user.chain(),
+            _ => None,
+        };
+        if chain.is_some_and(|chain| issued.first_of(chain).is_some()) {
+            wanted.push(record);
+            continue;
+        }
+        let name = record.name();
+        if held.wants(&name, &record.standing()) && !foreign.contains(&name) {
+            foreign.push(name);
+        }
+    }
+    (wanted, foreign)
 }

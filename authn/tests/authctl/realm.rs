@@ -15,7 +15,8 @@ fn init_makes_private_files_and_show_tells_the_same() {
     let id = made["id"].as_str().expect("an id");
     assert!(id.starts_with("moot1") && id.len() == 63, "{id}");
     assert_eq!(made["key_id"].as_str().map(str::len), Some(64));
-    assert_eq!(made.as_object().map(serde_json::Map::len), Some(4));
+    assert_eq!(made.as_object().map(serde_json::Map::len), Some(5));
+    assert_eq!(made["root"]["number"], 0);
     assert_eq!(home.run("realm show -o json").data("realm"), made);
     assert!(home.run("realm show").succeeded().stdout.contains(id));
     for path in walk(&home.path("data")) {

@@ -15,7 +15,7 @@ fn a_realm_is_made_once_and_shown() {
     let home = Home::new();
     let init = "realm init acme --passphrase-file pp -o json";
     let made = home.authctl(init).data("realm");
-    assert_eq!(fields(&made), ["approver", "id", "key_id", "name"]);
+    assert_eq!(fields(&made), ["approver", "id", "key_id", "name", "root"]);
     assert_eq!(made["name"], "acme");
     assert!(
         made["id"]

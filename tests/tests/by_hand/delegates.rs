@@ -15,14 +15,14 @@ use crate::everywhere::{assert_session_ended, log_in_with_key};
 const EVERYWHERE_WITHIN: Duration = Duration::from_secs(5);
 
 /// A machine of the delegate's own; the root is at the cluster's.
-struct Delegate {
+pub(crate) struct Delegate {
     home: Home,
     name: &'static str,
 }
 
 impl Delegate {
     /// Asks, is granted `terms`, and accepts.
-    fn made(cluster: &Cluster, name: &'static str, terms: &str) -> Self {
+    pub(crate) fn made(cluster: &Cluster, name: &'static str, terms: &str) -> Self {
         let delegate = Self {
             home: Home::new(),
             name,
@@ -51,7 +51,7 @@ impl Delegate {
         cluster.home.authctl(&grant)
     }
 
-    fn accepts(&self, cluster: &Cluster) -> Outcome {
+    pub(crate) fn accepts(&self, cluster: &Cluster) -> Outcome {
         self.carry(&cluster.home, &self.home, "delegation");
         let name = self.name;
         self.home.authctl(&format!(
@@ -59,13 +59,13 @@ impl Delegate {
         ))
     }
 
-    fn authctl(&self, arguments: &str) -> Outcome {
+    pub(crate) fn authctl(&self, arguments: &str) -> Outcome {
         self.home
             .authctl(&format!("{arguments} --passphrase-file pp -o json"))
     }
 
     /// Makes a user with a key that the cluster's machine has then.
-    fn makes(&self, cluster: &Cluster, user: &str, role: &str) {
+    pub(crate) fn makes(&self, cluster: &Cluster, user: &str, role: &str) {
         let add = format!("user add {user} --role {role} --no-password");
         quiet(&self.authctl(&add));
         quiet(&self.authctl(&format!("cred issue {user} --new {user}-key")));

@@ -18,5 +18,6 @@ mod revocations;
 mod rights;
 mod roles;
 mod rollback;
+mod root_rotation;
 mod second_factors;
 mod sessions;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use sealmoot_authn::approval::{
-    APPROVER_FILE_MAX, ApprovalError, ApproverKey, NewApproverError, Waiting,
+    APPROVER_FILE_MAX, Act, ApprovalError, ApproverKey, NewApproverError, Waiting,
 };
 use sealmoot_authn::cli::{
     Code, Failure, PassphraseArgs, SecretArgs, StandardInput, escaped, rfc3339,
@@ -30,7 +30,7 @@ pub(crate) enum Command {
         /// The file of the approver's key
         file: PathBuf,
     },
-    /// Approve what waits for it, such as that a backup is restored
+    /// Approve what waits for it: that a backup is restored, or a realm handed over
     ///
     /// Writes a file that is still sealed under the administrator's passphrase: hand it
     /// back. The file that waits stays as it is.
@@ -50,7 +50,7 @@ pub(crate) struct NewArgs {
 
 #[derive(Args)]
 pub(crate) struct ApproveArgs {
-    /// What waits, such as a backup
+    /// What waits: a backup, or a realm's heir.sealed
     #[arg(value_name = "WAITING")]
     file: PathBuf,
     /// The file of the approver's key
@@ -160,10 +160,11 @@ fn approve(args: &ApproveArgs, context: &Context<'_>) -> Result<(), Failure> {
     context.output.result("approval", &data, || {
         escaped(&format!("✓ {path}   approved: {what}, made {made}"))
     })?;
-    context.output.hint(format!(
-        "where the realm shall be: authctl realm restore {}",
-        escaped(&path)
-    ));
+    let path = escaped(&path);
+    context.output.hint(match waiting.act {
+        Act::Restore => format!("where the realm shall be: authctl realm restore {path}"),
+        Act::HandOver => format!("where the realm is: authctl realm rotate-root --heir {path}"),
+    });
     Ok(())
 }
 
@@ -186,7 +187,7 @@ fn not_approved(error: ApprovalError) -> Failure {
         ApprovalError::Malformed(_) => (
             Code::Integrity,
             "--key names what `authctl approver new` made, WAITING what `authctl realm backup` \
-             made of a realm with an approver",
+             made of a realm with an approver, or its heir.sealed",
         ),
         ApprovalError::WrongPassphrase => (
             Code::Unauthenticated,

@@ -1,12 +1,15 @@
 //! `authctl realm`, and which realm the other commands act on.
 
 mod backup;
+mod rotate;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use sealmoot_authn::approval::Approver;
-use sealmoot_authn::cli::{Code, Failure, PassphraseArgs, SecretArgs, StandardInput, escaped};
+use sealmoot_authn::cli::{
+    Code, Failure, PassphraseArgs, SecretArgs, StandardInput, escaped, rfc3339,
+};
 use sealmoot_authn::files::FileError;
 use sealmoot_authn::name::Name;
 use sealmoot_authn::realm::{OpenRealm, Realm, RealmError};
@@ -16,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::Context;
 use backup::{BackupArgs, RestoreArgs};
+use rotate::RotateArgs;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -33,6 +37,13 @@ pub(crate) enum Command {
     /// roles that were changed after the backup stay at the nodes as they are until
     /// they are changed here again.
     Restore(RestoreArgs),
+    /// Hand the realm over to its next root key, because the present one may be stolen
+    ///
+    /// The realm keeps its id, its users and their passwords, and its nodes. Everything
+    /// that the root signed is signed anew by its heir, the key that was made and committed
+    /// to with it and that no thief of the root can name another for. What was signed with
+    /// the former key counts no longer as soon as a node has heard of it.
+    RotateRoot(RotateArgs),
 }
 
 #[derive(Args)]
@@ -48,6 +59,10 @@ pub(crate) struct InitArgs {
     /// for good
     #[arg(long, value_name = "APPROVER")]
     approver: Option<Approver>,
+    /// Keep the key that comes after the root in this file, and not beside the root; on
+    /// another medium best
+    #[arg(long, value_name = "FILE")]
+    heir: Option<PathBuf>,
 }
 
 pub(crate) fn run(command: Command, context: &Context<'_>) -> Result<(), Failure> {
@@ -57,6 +72,7 @@ pub(crate) fn run(command: Command, context: &Context<'_>) -> Result<(), Failure
         Command::List => list(context),
         Command::Backup(args) => backup::backup(&args, context),
         Command::Restore(args) => backup::restore(&args, context),
+        Command::RotateRoot(args) => rotate::rotate(&args, context),
     }
 }
 
@@ -77,6 +93,9 @@ fn init(args: &InitArgs, context: &Context<'_>) -> Result<(), Failure> {
         )
         .hint(format!("authctl realm show --realm {}", args.name)));
     }
+    if let Some(heir) = &args.heir {
+        rotate::refuse_existing(heir)?;
+    }
     passphrase.check_obtainable(no_input).map_err(|failure| {
         let hint = format!("{}, or --generate", failure.hint);
         failure.hint(hint)
@@ -87,6 +106,7 @@ fn init(args: &InitArgs, context: &Context<'_>) -> Result<(), Failure> {
         &args.name,
         secret.expose(),
         args.approver.clone(),
+        args.heir.as_deref(),
     )?;
     if let Some(weakness) = passphrase.weakness(&secret) {
         context.output.warning(weakness);
@@ -110,6 +130,7 @@ fn init(args: &InitArgs, context: &Context<'_>) -> Result<(), Failure> {
     context
         .output
         .hint("authctl user add NAME --role admin, who will administer it from anywhere");
+    rotate::say_where_heir_is(&realm, args.heir.as_deref(), context);
     Ok(())
 }
 
@@ -140,8 +161,20 @@ fn show(context: &Context<'_>) -> Result<(), Failure> {
             realm.id().key_id(),
             with_tilde(realm.directory()),
         );
+        let root = realm.roots();
+        text.push_str(&format!(
+            "\nroot    {} {}",
+            root.number(),
+            root.current().key_id()
+        ));
+        if let Some(since_ms) = root.since_ms() {
+            text.push_str(&format!(" since {}", rfc3339(since_ms)));
+        }
         if let Some(approver) = realm.approver() {
-            text.push_str(&format!("\nbackups {approver} has to approve"));
+            text.push_str(&format!("\nbackups and the heir {approver} has to approve"));
+        }
+        if realm.is_being_handed_over() {
+            text.push_str("\nto be handed over: authctl realm rotate-root goes on with it");
         }
         text
     })
@@ -153,6 +186,11 @@ fn describe(realm: &Realm) -> Value {
         "id": realm.id().to_string(),
         "key_id": realm.id().key_id().to_string(),
         "approver": realm.approver().map(Approver::to_string),
+        "root": {
+            "number": realm.roots().number(),
+            "key_id": realm.roots().current().key_id().to_string(),
+            "since": realm.roots().since_ms().map(rfc3339),
+        },
     })
 }
 
@@ -213,12 +251,15 @@ pub(crate) fn unlock(realm: Realm, passphrase: SecretBytes) -> Result<OpenRealm,
 }
 
 fn not_unlocked(error: RealmError, name: &Name) -> Failure {
-    let wrong = matches!(error, RealmError::WrongPassphrase);
-    let failure = Failure::from(error);
-    if wrong {
-        return failure.hint(format!("it has to be the passphrase of the realm {name}"));
-    }
-    failure
+    let hint = match &error {
+        RealmError::WrongPassphrase => format!("it has to be the passphrase of the realm {name}"),
+        RealmError::BeingHandedOver => {
+            format!("authctl realm rotate-root --realm {name} goes on with it")
+        }
+        RealmError::HandedOver => "run the command again".to_owned(),
+        _ => return Failure::from(error),
+    };
+    Failure::from(error).hint(hint)
 }
 
 /// Hands out a secret that was generated: in the JSON result, else on standard

@@ -361,6 +361,7 @@ fn a_backup_of_a_realm_with_an_approver_opens_when_both_have_had_their_turn() {
         &name("acme"),
         b"passphrase",
         Some(approver.clone()),
+        None,
     )
     .expect("created");
     assert_eq!(made.approver(), Some(&approver));
@@ -407,7 +408,8 @@ fn an_approver_cannot_be_taken_out_of_a_realms_file_nor_exchanged() {
     let (_, other) = ApproverKey::create(b"other words").expect("made");
     let directory = tempfile::tempdir().expect("a directory");
     let create = |name: &Name, approver| {
-        Realm::create_with(directory.path(), name, b"passphrase", Some(approver)).expect("created")
+        Realm::create_with(directory.path(), name, b"passphrase", Some(approver), None)
+            .expect("created")
     };
     let realm = create(&name("acme"), approver.clone());
     let path = realm.directory().join("realm");

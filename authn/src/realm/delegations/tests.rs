@@ -72,7 +72,7 @@ impl World {
     fn learn(&self) -> usize {
         let users = self.dana.realm().users().expect("read");
         let records = users.signed_records().collect();
-        self.root.learn(records, 20).expect("learnt")
+        self.root.learn(records, 20).expect("learnt").taken
     }
 
     /// A node that was told everything which the root's directory has.
@@ -181,7 +181,7 @@ fn a_named_role_that_grants_more_now_is_not_handed_out() {
         })
         .expect("changed");
     let learnt = world.dana.learn(vec![SignedRecord::from(record)], 4);
-    assert_eq!(learnt.expect("learnt"), 1);
+    assert_eq!(learnt.expect("learnt").taken, 1);
     world.add("bob", "ops").expect("added");
     assert!(matches!(
         world.add("carl", "all"),
@@ -199,7 +199,7 @@ fn a_delegate_does_not_touch_the_roots_users() {
         .expect("added");
     // Nor does it learn of them.
     let learnt = world.dana.learn(vec![record.clone().into()], 4);
-    assert_eq!(learnt.expect("learnt"), 0);
+    assert_eq!(learnt.expect("learnt").taken, 0);
     // Not even when the record lies in its directory.
     world.dana.write_user(&record).expect("written");
     let refused = world
@@ -265,7 +265,7 @@ fn a_revoked_delegate_changes_nobody_once_its_directory_knows() {
         .expect("revoked");
     let record = world.root.realm().revocations().expect("read");
     let learnt = world.dana.learn(vec![record.expect("some").into()], 21);
-    assert_eq!(learnt.expect("learnt"), 1);
+    assert_eq!(learnt.expect("learnt").taken, 1);
     assert!(
         world
             .dana
@@ -536,7 +536,7 @@ fn world_with_a_role_that_grew(first: &str, then: &str) -> World {
         .change_roles(3, |roles| roles.add(name("ops"), grants(first)))
         .expect("changed");
     let learnt = world.dana.learn(vec![SignedRecord::from(record)], 4);
-    assert_eq!(learnt.expect("learnt"), 1);
+    assert_eq!(learnt.expect("learnt").taken, 1);
     world.add("mallory", "ops").expect("added");
     world.learn();
     world
@@ -746,7 +746,7 @@ fn who_was_lost_by_narrowing_does_not_come_back_by_an_older_version() {
     let replayed = replayed.expect("within");
     assert!(!node.apply(replayed.clone()));
     let learnt = world.root.learn(vec![replayed.clone().into()], 41);
-    assert_eq!(learnt.expect("learnt"), 0);
+    assert_eq!(learnt.expect("learnt").taken, 0);
     // The directory opens again and remembers.
     let again = Realm::open(world.root.realm().directory()).expect("opens");
     assert!(!again.users().expect("read").apply(replayed));
@@ -764,7 +764,14 @@ fn who_was_lost_by_narrowing_does_not_come_back_by_an_older_version() {
     let made = made.expect("added");
     assert_eq!(made.user().version, 4);
     assert!(node.apply(made.clone()));
-    assert_eq!(world.root.learn(vec![made.into()], 45).expect("learnt"), 1);
+    assert_eq!(
+        world
+            .root
+            .learn(vec![made.into()], 45)
+            .expect("learnt")
+            .taken,
+        1
+    );
     assert!(
         world
             .root
@@ -786,7 +793,7 @@ fn a_younger_delegates_user_counts_again_in_the_directory_once_the_elder_is_revo
     let younger = erin.add_user_without_password(&name("bob"), vec![], 14);
     let younger = younger.expect("added");
     let learnt = world.root.learn(vec![younger.into()], 15);
-    assert_eq!(learnt.expect("learnt"), 1);
+    assert_eq!(learnt.expect("learnt").taken, 1);
     world.add("bob", "app/*:r").expect("added");
     assert_eq!(world.learn(), 1);
     let user = || world.root.realm().user(&name("bob")).expect("read");
