@@ -64,12 +64,16 @@ pub struct Revoked {
 pub(super) struct Issued(BTreeMap<SerialPath, Chain>);
 
 impl Issued {
-    /// The delegation that a chain begins with, if it was issued here, to this key.
+    /// The delegation that a chain begins with, if it was issued here, to this key, in this
+    /// version or a later one. One that is ahead was signed by somebody else.
     pub(super) fn first_of(&self, chain: &Chain) -> Option<&Chain> {
         let first = chain.delegations().next()?;
         self.0
             .get(&SerialPath::of([first.serial]))
-            .filter(|issued| issued.last().key == first.key)
+            .filter(|issued| {
+                let last = issued.last();
+                last.key == first.key && last.version >= first.version
+            })
     }
 }
 

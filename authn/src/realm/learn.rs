@@ -1,5 +1,7 @@
 //! Taking in what nodes hold: other issuers make users too.
 
+use std::collections::BTreeSet;
+
 use sealmoot_crypto::signature::SigningKey;
 
 use super::delegations::Issued;
@@ -112,7 +114,7 @@ fn accounted_for(
     held: &UserDirectory,
     issued: &Issued,
 ) -> (Vec<SignedRecord>, Vec<RecordName>) {
-    let (mut wanted, mut foreign) = (Vec::new(), Vec::new());
+    let (mut wanted, mut foreign) = (Vec::new(), BTreeSet::new());
     for record in records {
         let chain = match &record {
             SignedRecord::User(user) => user.chain(),
@@ -123,9 +125,9 @@ fn accounted_for(
             continue;
         }
         let name = record.name();
-        if held.wants(&name, &record.standing()) && !foreign.contains(&name) {
-            foreign.push(name);
+        if held.wants(&name, &record.standing()) {
+            foreign.insert(name);
         }
     }
-    (wanted, foreign)
+    (wanted, foreign.into_iter().collect())
 }

@@ -151,6 +151,9 @@ impl Realm {
         self.clean_up()?;
         let _lock = self.lock()?;
         self.check_unchanged()?;
+        // What does not verify is found now, when the realm is still what it was.
+        self.users()?;
+        self.delegations()?;
         let next = SigningKey::generate()?;
         let next_id = next.verifying_key().key_id();
         let calls = self.standing_calls()?;
@@ -189,17 +192,14 @@ impl Realm {
         Ok(files::write(&path, &writer.finish(), Existing::Refuse)?)
     }
 
-    /// The calls that have to stay valid: of all nodes that were not given up.
+    /// The calls that have to stay valid: all that have nodes which were not given up (the
+    /// others are gone). Also one whose addresses a later call names again: which of the two
+    /// formed a cluster is not known here.
     fn standing_calls(&self) -> Result<Vec<[u8; 32]>, RealmError> {
-        let called = self.called()?;
         let calls = self.calls()?;
         let standing: Vec<[u8; 32]> = calls
             .iter()
             .filter(|call| self.roots.is_call_valid(call))
-            .filter(|call| {
-                let id = super::call_file(&call.body().id);
-                called.iter().any(|node| node.call == id)
-            })
             .map(|call| sealmoot_crypto::digest::sha256(call.bytes()))
             .collect();
         if standing.len() > HANDOVER_CALLS_MAX {

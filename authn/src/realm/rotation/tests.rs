@@ -395,6 +395,38 @@ fn calls_of_nodes_that_were_not_given_up_stay_valid_and_no_others() {
 }
 
 #[test]
+fn a_cluster_stays_valid_though_its_addresses_were_called_again() {
+    let (_directory, realm) = realm();
+    let directory = realm.realm().directory().to_owned();
+    for now_ms in [1, 2] {
+        let nodes = [(name("n1"), "a:1".to_owned())];
+        realm.call_nodes(&nodes, 99, now_ms).expect("called");
+    }
+    let calls = realm.realm().calls().expect("read");
+    drop(realm);
+    let done = hand_over(&directory, 3).realm;
+    assert_eq!(calls.len(), 2);
+    assert!(calls.iter().all(|call| done.roots().is_call_valid(call)));
+}
+
+#[test]
+fn damage_is_found_before_anything_is_decided() {
+    for file in ["users/alice", "users/kate", "roles", "revoked-nodes"] {
+        let (_directory, realm) = peopled();
+        let directory = realm.realm().directory().to_owned();
+        let heir = realm.realm().open_heir(None, PASSPHRASE).expect("opens");
+        let path = directory.join(file);
+        let mut bytes = std::fs::read(&path).expect("read");
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        files::write(&path, &bytes, Existing::Replace).expect("written");
+        let refused = open(&directory).decide_hand_over(&with(&heir), 10);
+        assert!(matches!(refused, Err(RealmError::Damaged { .. })), "{file}");
+        assert!(!open(&directory).is_being_handed_over(), "{file}");
+    }
+}
+
+#[test]
 fn a_backup_of_before_is_told_apart_and_one_of_after_has_the_new_root() {
     let (_directory, realm) = peopled();
     let directory = realm.realm().directory().to_owned();
@@ -615,6 +647,24 @@ fn users_under_a_delegation_that_nobody_here_issued_are_foreign_and_lost() {
     let learnt = learnt.expect("sorted");
     assert_eq!(learnt.taken, 0);
     assert_eq!(learnt.foreign, [RecordName::User(name("eve"))]);
+    // The same of a delegate of ours to whom the thief gave more.
+    let ours = world.root();
+    let wider = Request::decode(
+        &Request::encode(&ours.realm().id(), &name("dana"), &world.dana.issuer),
+        &ours.realm().id(),
+    );
+    let granted = thief.delegate(&wider.expect("a request"), &terms("*:rwdla"), 9);
+    let file = AcceptedFile::decode(&granted.expect("granted").file).expect("a delegation");
+    let chain = file.chain().clone();
+    assert!(
+        world
+            .root()
+            .realm()
+            .issued()
+            .expect("read")
+            .first_of(&chain)
+            .is_none()
+    );
     // Also where such a record came to lie in the directory.
     world.root().write_user(&eve).expect("written");
     let done = hand_over(&world.directory, 30);

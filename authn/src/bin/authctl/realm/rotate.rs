@@ -189,6 +189,12 @@ fn finish(
         "the former root key may have opened the login secrets: whoever has them and a node's \
          records can try passwords; let people change theirs (authctl user passwd)",
     );
+    if let Some(heir) = &args.heir {
+        context.output.notice(escaped(&format!(
+            "the key in {} is the root key now: destroy it and its copies",
+            heir.display()
+        )));
+    }
     say_where_heir_is(&realm, args.new_heir.as_deref(), context);
     Ok(())
 }
