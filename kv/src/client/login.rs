@@ -17,7 +17,7 @@ use sealmoot_authn::roots::Roots;
 use sealmoot_crypto::secret::SecretBytes;
 use sealmoot_crypto::signature::SigningKey;
 use sealmoot_rpc::details::RetryAfter;
-use sealmoot_rpc::{Code as StatusCode, ConnectError, Connection, Connector, Status};
+use sealmoot_rpc::{Code as StatusCode, ConnectError, Connection, Connector, Execution, Status};
 
 use super::Context;
 use super::failures;
@@ -378,6 +378,11 @@ fn status_failure(status: &Status, refused: fn() -> Failure) -> NotProved {
                 Some(wait) => NotProved::Busy(wait, throttled(wait)),
                 None => NotProved::Busy(BUSY_PAUSE, Failure::new(Code::Busy, message)),
             };
+        }
+        // A node whose cluster has just formed may not have all that a login takes yet.
+        StatusCode::Unavailable if status.execution() == Execution::NotStarted => {
+            let failure = Failure::new(Code::Unreachable, message);
+            return NotProved::Busy(FORMING_PAUSE, failure);
         }
         StatusCode::DeadlineExceeded => Failure::new(Code::Timeout, "the node did not answer"),
         _ => Failure::new(Code::Unreachable, message),
