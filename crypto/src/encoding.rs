@@ -127,6 +127,26 @@ impl Writer {
         Self(Vec::with_capacity(capacity))
     }
 
+    /// How many bytes were written.
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::Writer;
+    /// let mut writer = Writer::new();
+    /// assert!(writer.is_empty());
+    /// writer.u16(7);
+    /// assert_eq!(writer.len(), 2);
+    /// ```
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing was written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// One byte.
     ///
     /// ```
@@ -298,6 +318,21 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, offset: 0 }
+    }
+
+    /// Whether all was read.
+    ///
+    /// ```
+    /// use sealmoot_crypto::encoding::Reader;
+    /// let mut reader = Reader::new(&[7]);
+    /// assert!(!reader.is_empty());
+    /// reader.u8()?;
+    /// assert!(reader.is_empty());
+    /// # Ok::<(), sealmoot_crypto::encoding::EncodingError>(())
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.offset == self.bytes.len()
     }
 
     /// Exactly `count` bytes.

@@ -197,7 +197,7 @@ pub trait Disk: Clone + fmt::Debug + Send + 'static {
 pub const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// An open file.
-pub trait DiskFile: fmt::Debug + Send + 'static {
+pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
     /// Length in bytes.
     ///
     /// # Errors

@@ -1,11 +1,14 @@
 //! The log, open for appending: a batch of records in, a proof of durability out.
 
-use crate::disk::{Disk, SECTOR_BYTES};
+use std::collections::VecDeque;
+
+use crate::disk::{Disk, DiskError, SECTOR_BYTES};
 
 use super::body::{self, RECORD_PREFIX_BYTES, RECORDS_OVERHEAD};
 use super::key::LogKey;
+use super::layout::segment_name;
 use super::options::LogOptions;
-use super::position::{Cursor, Durable, LogPosition};
+use super::position::{Cursor, Durable, LogBase, LogPosition};
 use super::segment::{AppendError, Segment, Sizes};
 use super::spare::Spare;
 
@@ -40,6 +43,8 @@ pub struct Log<D: Disk> {
     key: LogKey,
     options: LogOptions,
     cursor: Cursor,
+    /// In front of each segment that is there, the one that is being written last.
+    bases: VecDeque<LogBase>,
     /// Absent once poisoned.
     segment: Option<Segment<D::File>>,
     spare: Spare<D>,
@@ -52,8 +57,12 @@ impl<D: Disk> Log<D> {
         key: LogKey,
         options: LogOptions,
         mut cursor: Cursor,
-        previous_bytes: u64,
+        (previous_bytes, mut bases): (u64, VecDeque<LogBase>),
     ) -> Result<Self, AppendError> {
+        bases.push_back(LogBase {
+            cursor,
+            previous_bytes,
+        });
         let made = Spare::begin(&disk, &options.without_helper()).take()?;
         let sizes = Sizes {
             this: options.segment_bytes(),
@@ -66,6 +75,7 @@ impl<D: Disk> Log<D> {
             key,
             options,
             cursor,
+            bases,
             segment: Some(segment),
             spare,
         })
@@ -118,6 +128,34 @@ impl<D: Disk> Log<D> {
     /// committed.
     pub fn durable(&self) -> Durable {
         Durable::after_sync(self.cursor.position)
+    }
+
+    /// Where the log may begin when nobody needs the records up to `through` any more: in
+    /// front of the last segment all of whose predecessors hold no others.
+    ///
+    /// # Panics
+    /// Never: a log has a segment.
+    #[must_use]
+    pub fn base_behind(&self, through: u64) -> LogBase {
+        let mut bases = self.bases.iter().rev();
+        let base = bases.find(|base| base.records() <= through);
+        *base.or(self.bases.front()).expect("one is being written")
+    }
+
+    /// Removes the segments in front of `base`, which has to be kept durably before: from
+    /// now on the log opens with it only. A crash may bring some of them back, and the next
+    /// opening removes them.
+    ///
+    /// # Errors
+    /// [`DiskError`]. What was not removed is removed by the next opening.
+    pub fn retire(&mut self, base: &LogBase) -> Result<(), DiskError> {
+        while let Some(oldest) = self.bases.front()
+            && oldest.first_segment() < base.first_segment()
+        {
+            self.disk.remove(&segment_name(oldest.first_segment()))?;
+            self.bases.pop_front();
+        }
+        Ok(())
     }
 
     /// Whether an earlier commit failed.
@@ -190,8 +228,13 @@ impl<D: Disk> Log<D> {
             previous: segment.close(&self.key, cursor)?,
             this: self.options.segment_bytes(),
         };
+        let base = LogBase {
+            cursor: *cursor,
+            previous_bytes: sizes.previous,
+        };
         let made = self.spare.take()?;
         let segment = Segment::start(&self.disk, made, &self.key, cursor, sizes)?;
+        self.bases.push_back(base);
         self.spare = Spare::begin(&self.disk, &self.options);
         Ok(segment)
     }

@@ -10,24 +10,27 @@ use super::layout::{SEGMENT_BYTES_MAX, SEGMENT_PREFIX, segment_name, segment_num
 pub(super) struct Listing {
     /// Numbers of the segments that are there, ascending.
     pub(super) numbers: Vec<u32>,
+    /// Those before the first that has to be there: a crash kept them from being removed.
+    pub(super) retired: Vec<u32>,
     /// Missing segments, and names that no segment has.
     pub(super) damages: Vec<Damage>,
 }
 
-/// Lists the segments. They count from one without a gap.
-pub(super) fn list<D: Disk>(disk: &D) -> Result<Listing, DiskError> {
+/// Lists the segments. They count from `first` without a gap.
+pub(super) fn list<D: Disk>(disk: &D, first: u32) -> Result<Listing, DiskError> {
     let mut listing = Listing::default();
     for name in disk.names()? {
         if !name.starts_with(SEGMENT_PREFIX) {
             continue;
         }
         match segment_number(&name) {
+            Some(number) if number < first => listing.retired.push(number),
             Some(number) => listing.numbers.push(number),
             None => listing.damages.push(whole(name, DamageKind::UnknownFile)),
         }
     }
     listing.numbers.sort_unstable();
-    let mut expected = 1;
+    let mut expected = first;
     for &number in &listing.numbers {
         // One report for a gap, however wide a planted name makes it.
         if number != expected {
@@ -102,7 +105,7 @@ mod tests {
         ] {
             disk.set_bytes(name, Vec::new());
         }
-        let listing = list(&disk).expect("lists");
+        let listing = list(&disk, 1).expect("lists");
         assert_eq!(listing.numbers, [2, 3, 99_999_999]);
         let found: Vec<_> = listing
             .damages
@@ -117,6 +120,20 @@ mod tests {
                 ("log-00000004", DamageKind::Missing),
             ]
         );
+    }
+
+    #[test]
+    fn segments_before_the_first_are_no_gap_and_a_missing_first_one_is_damage() {
+        let disk = MemoryDisk::new();
+        for name in ["log-00000002", "log-00000005", "log-00000006"] {
+            disk.set_bytes(name, Vec::new());
+        }
+        let listing = list(&disk, 5).expect("lists");
+        assert_eq!((listing.retired, listing.numbers), (vec![2], vec![5, 6]));
+        assert!(listing.damages.is_empty());
+        let listing = list(&disk, 4).expect("lists");
+        assert_eq!(listing.damages[0].file, "log-00000004");
+        assert_eq!(listing.damages[0].what, DamageKind::Missing);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::body::{Body, Content};
 use super::damage::DamageKind;
-use super::position::{Cursor, LogId};
+use super::position::{Cursor, LogBase, LogId};
 
 /// The history of a log as far as it was read.
 #[derive(Clone, Debug)]
@@ -20,6 +20,15 @@ impl History {
         Self {
             cursor: Cursor::before(LogId([0; 16]), 0),
             identified: false,
+            lost: false,
+        }
+    }
+
+    /// Behind segments that were retired.
+    pub(super) fn after(base: &LogBase) -> Self {
+        Self {
+            cursor: base.cursor,
+            identified: true,
             lost: false,
         }
     }

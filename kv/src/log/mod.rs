@@ -48,7 +48,7 @@ pub use layout::{
 };
 pub use open::{CreateError, OnRecord, OpenError, exists};
 pub use options::{LogOptions, SegmentSizeError};
-pub use position::{Chain, Durable, LogId, LogPosition};
+pub use position::{Chain, Durable, LogBase, LogId, LogPosition};
 pub use segment::AppendError;
-pub use verify::{Report, Unfinished, VerifyError, looks_sealed_with, verify};
+pub use verify::{Report, Unfinished, VerifyError, looks_sealed_with, verify, verify_behind};
 pub use writer::{AppendRefused, CloseError, LogWriter, QUEUED_BYTES_MAX, QUEUED_RECORD_OVERHEAD};

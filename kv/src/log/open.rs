@@ -14,6 +14,7 @@
 //!
 //! A segment found closed enters at step 3, one found cut at step 4.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use sealmoot_crypto::random::{self, RandomError};
@@ -28,7 +29,7 @@ use super::history::History;
 use super::key::LogKey;
 use super::layout::segment_name;
 use super::options::LogOptions;
-use super::position::{Cursor, LogId};
+use super::position::{Cursor, LogBase, LogId};
 use super::segment::{self, AppendError, Segment};
 use super::verify::looks_sealed_with;
 use super::walk::{Ending, SegmentWalk, Step};
@@ -95,7 +96,7 @@ pub type OnRecord<'a, E> = dyn FnMut(u64, &[u8]) -> Result<(), E> + 'a;
 /// # Errors
 /// When the directory cannot be listed.
 pub fn exists<D: Disk>(disk: &D) -> Result<bool, DiskError> {
-    let listing = files::list(disk)?;
+    let listing = files::list(disk, 1)?;
     Ok(!listing.numbers.is_empty() || !listing.damages.is_empty())
 }
 
@@ -111,7 +112,7 @@ impl<D: Disk> Log<D> {
         incarnation: u64,
         options: LogOptions,
     ) -> Result<Self, CreateError> {
-        let listing = files::list(&disk)?;
+        let listing = files::list(&disk, 1)?;
         if let Some(&number) = listing.numbers.first() {
             return Err(CreateError::Exists {
                 file: segment_name(number),
@@ -121,7 +122,13 @@ impl<D: Disk> Log<D> {
             return Err(CreateError::Exists { file: damage.file });
         }
         let cursor = Cursor::before(LogId(random::array()?), incarnation);
-        Ok(Self::start(disk, key, options, cursor, 0)?)
+        Ok(Self::start(
+            disk,
+            key,
+            options,
+            cursor,
+            (0, VecDeque::new()),
+        )?)
     }
 
     /// Replays every record in order, with its number, and makes the log ready
@@ -137,23 +144,48 @@ impl<D: Disk> Log<D> {
         options: LogOptions,
         on_record: &mut OnRecord<'_, E>,
     ) -> Result<Self, OpenError<E>> {
-        let replayed = match replay(&disk, &key, on_record) {
+        Self::open_behind(disk, key, options, None, on_record)
+    }
+
+    /// The same of a log whose first segments were retired ([`Log::retire`]). Those that a
+    /// crash kept from being removed are removed.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn open_behind<E: std::error::Error + 'static>(
+        disk: D,
+        key: LogKey,
+        options: LogOptions,
+        base: Option<&LogBase>,
+        on_record: &mut OnRecord<'_, E>,
+    ) -> Result<Self, OpenError<E>> {
+        let first = base.map_or(1, LogBase::first_segment);
+        let replayed = match replay(&disk, &key, base, on_record) {
             // Told apart only once something failed: it may read everything.
             Err(OpenError::Damaged(damage)) => {
                 return Err(if looks_sealed_with(&disk, &key)? {
                     OpenError::Damaged(damage)
                 } else {
                     OpenError::NothingOpens {
-                        file: segment_name(1),
+                        file: segment_name(first),
                     }
                 });
             }
             other => other?,
         };
         let mut cursor = replayed.history.cursor();
-        let end = replayed.end_segment(&key, &mut cursor)?;
+        let end = replayed.last.end(&key, &mut cursor)?;
         cursor.position.opening = cursor.position.opening.saturating_add(1);
-        Ok(Self::start(disk, key, options, cursor, end)?)
+        for number in replayed.retired {
+            disk.remove(&segment_name(number))?;
+        }
+        Ok(Self::start(
+            disk,
+            key,
+            options,
+            cursor,
+            (end, replayed.bases),
+        )?)
     }
 }
 
@@ -161,6 +193,10 @@ impl<D: Disk> Log<D> {
 struct Replayed<F> {
     history: History,
     last: LastSegment<F>,
+    /// In front of each segment.
+    bases: VecDeque<LogBase>,
+    /// What is left of segments before the first.
+    retired: Vec<u32>,
 }
 
 struct LastSegment<F> {
@@ -172,15 +208,17 @@ struct LastSegment<F> {
 fn replay<D: Disk, E: std::error::Error + 'static>(
     disk: &D,
     key: &LogKey,
+    base: Option<&LogBase>,
     on_record: &mut OnRecord<'_, E>,
 ) -> Result<Replayed<D::File>, OpenError<E>> {
-    let listing = files::list(disk)?;
+    let listing = files::list(disk, base.map_or(1, LogBase::first_segment))?;
     if let Some(damage) = listing.damages.into_iter().next() {
         return Err(OpenError::Damaged(damage));
     }
     let last_number = *listing.numbers.last().ok_or(OpenError::Missing)?;
-    let mut history = History::unread();
-    let mut previous_end = 0;
+    let mut history = base.map_or_else(History::unread, History::after);
+    let mut previous_end = base.map_or(0, |base| base.previous_bytes);
+    let mut bases = VecDeque::with_capacity(listing.numbers.len());
     let mut scratch = Zeroizing::new(Vec::new());
     for number in listing.numbers {
         let is_last = number == last_number;
@@ -196,6 +234,10 @@ fn replay<D: Disk, E: std::error::Error + 'static>(
             ReadError::Disk(error) => OpenError::Disk(error),
             ReadError::Damaged(damage) => OpenError::Damaged(damage),
         })?;
+        bases.push_back(LogBase {
+            cursor: history.cursor(),
+            previous_bytes: previous_end,
+        });
         let mut walk = SegmentWalk::new(key, number, &bytes, is_last);
         let ending = loop {
             match walk.step(&mut history, &mut scratch)? {
@@ -222,7 +264,12 @@ fn replay<D: Disk, E: std::error::Error + 'static>(
                 bytes: bytes.len() as u64,
                 ending,
             };
-            return Ok(Replayed { history, last });
+            return Ok(Replayed {
+                history,
+                last,
+                bases,
+                retired: listing.retired,
+            });
         }
         previous_end = ending.end() as u64;
     }
@@ -239,15 +286,15 @@ pub(super) fn wrong_end(number: u32, found: u64, expected: u64) -> Damage {
     }
 }
 
-impl<F: DiskFile> Replayed<F> {
-    /// Ends the last segment, from whatever step an earlier opening left it at,
-    /// and returns its final length.
-    fn end_segment(self, key: &LogKey, cursor: &mut Cursor) -> Result<u64, AppendError> {
+impl<F: DiskFile> LastSegment<F> {
+    /// Ends it, from whatever step an earlier opening left it at, and returns its final
+    /// length.
+    fn end(self, key: &LogKey, cursor: &mut Cursor) -> Result<u64, AppendError> {
         let LastSegment {
             file,
             bytes,
             ending,
-        } = self.last;
+        } = self;
         match ending {
             Ending::Open { end, unfinished } => {
                 erase(&file, unfinished)?;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use sealmoot_crypto::digest::Sha256;
+use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
 
 use super::body::{Link, SegmentHeader};
 
@@ -65,6 +66,65 @@ pub(super) struct Cursor {
     pub(super) position: LogPosition,
     /// How many groups precede the next one.
     pub(super) sequence: u64,
+}
+
+/// Where a log begins whose first segments were retired: in front of the header of a
+/// segment. Who retires segments keeps it, authenticated, and opens the log with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogBase {
+    pub(super) cursor: Cursor,
+    /// The final length of the segment before.
+    pub(super) previous_bytes: u64,
+}
+
+impl LogBase {
+    /// The number of the first segment that has to be there.
+    #[must_use]
+    pub fn first_segment(&self) -> u32 {
+        self.cursor.position.segment.saturating_add(1)
+    }
+
+    /// The number of the last record that is not there any more; 0 for none.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.cursor.position.records
+    }
+
+    /// Writes its bytes.
+    pub fn write(&self, writer: &mut Writer) {
+        let position = &self.cursor.position;
+        writer.fixed(&position.log_id.0);
+        writer.u64(position.incarnation);
+        writer.u64(position.opening);
+        writer.u32(position.segment);
+        writer.u64(position.records);
+        writer.fixed(&position.chain.0);
+        writer.u64(self.cursor.sequence);
+        writer.u64(self.previous_bytes);
+    }
+
+    /// Reads a base.
+    ///
+    /// # Errors
+    /// [`EncodingError`].
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, EncodingError> {
+        let position = LogPosition {
+            log_id: LogId(reader.array()?),
+            incarnation: reader.u64()?,
+            opening: reader.u64()?,
+            segment: reader.u32()?,
+            records: reader.u64()?,
+            chain: Chain(reader.array()?),
+        };
+        let cursor = Cursor {
+            position,
+            sequence: reader.u64()?,
+        };
+        Ok(Self {
+            cursor,
+            previous_bytes: reader.u64()?,
+        })
+    }
 }
 
 impl Cursor {

@@ -10,6 +10,7 @@ use super::history::History;
 use super::key::LogKey;
 use super::layout::{Place, SEGMENT_BYTES_MAX, SPARE_NAME, is_zero, parse_head, segment_name};
 use super::open::wrong_end;
+use super::position::LogBase;
 use super::walk::{Ending, SegmentWalk, Step};
 
 /// What a verification found.
@@ -63,7 +64,20 @@ pub enum VerifyError {
 /// # Errors
 /// [`VerifyError`]; damages are no error, they are the report.
 pub fn verify<D: Disk>(disk: &D, key: &LogKey) -> Result<Report, VerifyError> {
-    let listing = files::list(disk)?;
+    verify_behind(disk, key, None)
+}
+
+/// The same of a log whose first segments were retired.
+///
+/// # Errors
+/// [`VerifyError`].
+pub fn verify_behind<D: Disk>(
+    disk: &D,
+    key: &LogKey,
+    base: Option<&LogBase>,
+) -> Result<Report, VerifyError> {
+    let first = base.map_or(1, LogBase::first_segment);
+    let listing = files::list(disk, first)?;
     let mut report = Report {
         damages: listing.damages,
         ..Report::default()
@@ -73,9 +87,9 @@ pub fn verify<D: Disk>(disk: &D, key: &LogKey) -> Result<Report, VerifyError> {
         None if report.damages.is_empty() => return Err(VerifyError::Missing),
         None => return Ok(report),
     };
-    let mut history = History::unread();
-    let mut expected_number = 1;
-    let mut previous_end = Some(0);
+    let mut history = base.map_or_else(History::unread, History::after);
+    let mut expected_number = first;
+    let mut previous_end = Some(base.map_or(0, |base| base.previous_bytes));
     for number in listing.numbers {
         report.segments += 1;
         if number != expected_number {
@@ -161,7 +175,7 @@ fn verify_spare<D: Disk>(
 /// # Errors
 /// When a file cannot be opened.
 pub fn looks_sealed_with<D: Disk>(disk: &D, key: &LogKey) -> Result<bool, DiskError> {
-    for number in files::list(disk)?.numbers {
+    for number in files::list(disk, 1)?.numbers {
         let Ok(bytes) = read(disk, number)? else {
             continue;
         };
