@@ -34,6 +34,7 @@
 //! | [`directory`], [`reconfiguration`] | who the members are, and how they change |
 //! | [`attest`] | how far each other's logs were, so that nobody goes back |
 //! | [`record`], [`log`], [`disk`] | what must not be forgotten, and where it lies |
+//! | [`storage`] | ordered keys and values beyond memory, sealed; no node uses it yet |
 //! | [`audit`] | what happened on this node, sealed and chained |
 //! | [`node`] | the shell: sockets, files, how a cluster forms |
 //! | [`client`] | finding a node, retrying where that is safe |
@@ -62,4 +63,5 @@ pub mod reconfiguration;
 pub mod record;
 pub mod register;
 pub mod replica;
+pub mod storage;
 pub mod wire;
