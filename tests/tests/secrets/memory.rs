@@ -171,6 +171,10 @@ fn what_was_read_is_not_in_the_memory_of_authctl() {
             "",
         ),
         ("audit verify --local --passphrase-file pp", ""),
+        (
+            "realm rotate-root --offline --yes --passphrase-stdin --new-passphrase-file new",
+            PASSPHRASE,
+        ),
     ];
     for (arguments, input) in commands {
         let command = home.run(Program::Authctl, arguments).into_command();

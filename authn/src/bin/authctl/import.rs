@@ -1,6 +1,5 @@
 //! `authctl import` and `authctl export`.
 
-use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -12,10 +11,10 @@ use sealmoot_authn::policy::Role;
 use sealmoot_authn::realm::{ExistingUsers, Imported, Realm, RealmError, check_roles};
 use serde_json::{Value, json};
 
-use crate::Context;
 use crate::realm::{select, unlock};
 use crate::tell::tell_nodes;
 use crate::user::{check_existing, describe};
+use crate::{Context, progress};
 
 /// How many bad lines a message names.
 const LINES_SHOWN: usize = 20;
@@ -96,21 +95,13 @@ pub(crate) fn import(args: &ImportArgs, context: &Context<'_>) -> Result<(), Fai
     } else {
         ExistingUsers::Refuse
     };
-    let shown = io::stderr().is_terminal() && !context.common.quiet;
     let imported = realm
         .import_users(
             &import.users,
             args.must_change,
             existing,
             cli::now_ms(),
-            |done, all| {
-                if shown {
-                    eprint!("\r{done} of {all} users");
-                    let end = if done == all { "\n" } else { "" };
-                    eprint!("{end}");
-                    let _ = io::stderr().flush();
-                }
-            },
+            progress::shown("users", context),
         )
         .map_err(skippable)?;
     tell_nodes(realm.close(), context);

@@ -9,6 +9,7 @@ mod grants;
 mod import;
 mod node;
 mod passphrase;
+mod progress;
 mod realm;
 mod refresh;
 mod role;

@@ -16,10 +16,10 @@ use sealmoot_crypto::signature::SigningKey;
 use serde_json::json;
 
 use super::{describe, not_unlocked, select, unlock, with_tilde};
-use crate::Context;
 use crate::refresh::{Asked, ask_nodes};
 use crate::tell::tell_nodes;
 use crate::user::confirm;
+use crate::{Context, progress};
 
 /// How many records that nobody here signed are named.
 const NAMED_MAX: usize = 20;
@@ -134,13 +134,8 @@ fn finish(
     context: &Context<'_>,
 ) -> Result<(), Failure> {
     let name = realm.name().clone();
-    let done = realm.finish_hand_over(passphrase.expose(), cli::now_ms(), |done, all| {
-        if done < all {
-            context
-                .output
-                .notice(format!("{done} of {all} users signed anew"));
-        }
-    });
+    let shown = progress::shown("users signed anew", context);
+    let done = realm.finish_hand_over(passphrase.expose(), cli::now_ms(), shown);
     drop(passphrase);
     let HandedOver {
         realm,
