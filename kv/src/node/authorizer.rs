@@ -338,7 +338,11 @@ impl Trust {
         }
         *noted = Some(now_ms);
         drop(noted);
-        tracing::warn!(%detail, "a former root signed something new");
+        tracing::warn!(
+            %detail,
+            "a former root signed something new: by a delegate who has not accepted the new \
+             delegation, or by whoever has that root's key"
+        );
         self.note_refused(What::OldRootRefused, who.clone(), Subject::Nothing, detail);
     }
 

@@ -38,7 +38,9 @@ const GLOSSARY: &str = "Events:
                     likewise, of a user's second factor
   sessions_revoked  sessions were ended before their time
   root_handed_over  another key speaks for the realm as its root
-  old_root_refused  a former root signed something new: its key is in wrong hands
+  old_root_refused  something new under a former root: a delegate has not accepted its
+                    new delegation yet (authctl admin accept), or somebody has that
+                    root's key
   nodes_revoked     nodes were revoked: their keys are believed no more
   password_registered
                     the node answered a step of a delegate's setting of a password

@@ -631,11 +631,14 @@ fn refuse_former(
         if !is_news {
             continue;
         }
-        SignedRecord::decode(bytes, roots).map_err(|error| refused(&error))?;
-        trust.note_old_root(
-            &recorder.who,
-            &format!("{name:?} of root {}", standing.root()),
-        );
+        let record = SignedRecord::decode(bytes, roots).map_err(|error| refused(&error))?;
+        let by = match &record {
+            SignedRecord::User(user) => user.chain(),
+            _ => None,
+        };
+        let by = by.map_or(String::new(), |chain| format!(" by {}", chain.last().name));
+        let detail = format!("{name}{by}, under root {}", standing.root());
+        trust.note_old_root(&recorder.who, &detail);
         return Err(failed(
             Code::PermissionDenied,
             "a former root of the realm signed it",
