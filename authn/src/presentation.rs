@@ -9,7 +9,7 @@ use crate::statement::{REVOKED_NODES_MAX, STATEMENT_LENGTH_MAX};
 // Version 1 did not tell which nodes were revoked, version 2 no roots.
 const VERSION: u8 = 3;
 /// Longest encoded roster in bytes.
-const ROSTER_LENGTH_MAX: usize = 32 * 1024;
+pub(crate) const ROSTER_LENGTH_MAX: usize = 32 * 1024;
 /// Longest record of revoked nodes in bytes; with the roster it fits a handshake.
 const REVOKED_NODES_LENGTH_MAX: usize = 15 * 1024;
 const _: () = assert!(

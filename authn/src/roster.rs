@@ -397,6 +397,26 @@ pub(crate) mod tests {
             RealmId::without_heir(&self.root.verifying_key())
         }
 
+        /// As many nodes as there may be, with the longest names and addresses.
+        fn largest() -> Self {
+            let mut largest = Self {
+                invites: keys(NODES_MAX),
+                nodes: keys(NODES_MAX),
+                ..Self::new()
+            };
+            let mut call = largest.call.body().clone();
+            call.realm_name = "a".repeat(64).parse().expect("a name");
+            call.members = (0..NODES_MAX)
+                .map(|index| CallMember {
+                    name: format!("n{index:063}").parse().expect("a name"),
+                    address: format!("{}:{}", vec!["h".repeat(49); 5].join("."), 20_000 + index),
+                    invite_key: largest.invites[index].verifying_key(),
+                })
+                .collect();
+            largest.call = Verified::issue(&largest.realm(), &largest.root, 1, call);
+            largest
+        }
+
         fn enrolment(&self, invite: usize, node: usize) -> Verified<Enrolment> {
             Verified::issue(
                 &self.realm(),
@@ -404,14 +424,15 @@ pub(crate) mod tests {
                 2,
                 Enrolment {
                     call_id: [9; 16],
-                    name: format!("n{invite}").parse().expect("a name"),
+                    name: self.call.body().members[invite].name.clone(),
                     node_key: self.nodes[node].verifying_key(),
                 },
             )
         }
 
         fn draft(&self) -> Draft {
-            let enrolments = (0..3).rev().map(|at| self.enrolment(at, at)).collect();
+            let members = 0..self.nodes.len();
+            let enrolments = members.rev().map(|at| self.enrolment(at, at)).collect();
             Draft::assemble(
                 Inception::without_heir(self.root.verifying_key()),
                 self.call.clone(),
@@ -522,5 +543,12 @@ pub(crate) mod tests {
             verify_enrolment(forged.bytes(), &fixture.realm(), &fixture.call).err(),
             Some(RosterError::Statement(StatementError::WrongIssuer))
         );
+    }
+
+    #[test]
+    fn the_largest_roster_fits_a_handshake() {
+        let length = Fixture::largest().roster().encode().len();
+        assert!(length > 20_000, "{length}: not the largest");
+        assert!(length <= crate::presentation::ROSTER_LENGTH_MAX, "{length}");
     }
 }

@@ -144,6 +144,15 @@ fn a_cluster_is_taken_back_from_who_stole_the_root_key() {
     let eve = as_root(&stolen, "user add eve --role admin --password-file pw").document();
     let warned = eve["warnings"].to_string();
     assert!(warned.contains("former root"), "{warned}");
+    // On record at a node, with whose it was.
+    eventually("it is on record", WITHIN, || {
+        let tail = cluster
+            .home
+            .authctl("audit tail --context alice --limit 1000 -o json");
+        let events = String::from_utf8_lossy(&tail.stdout).into_owned();
+        let of_eve = |line: &str| line.contains("old_root_refused") && line.contains("eve");
+        (tail.exit == 0 && events.lines().any(of_eve)).then_some(())
+    });
     let eve = format!("login eve@{first} --realm {realm} --password-file pw --context eve -o json");
     cluster.kv(&eve).refused(4, "unauthenticated");
 }
