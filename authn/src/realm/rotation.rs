@@ -261,7 +261,13 @@ impl Realm {
         };
         // What can fail comes before the end: behind it there is nothing to go on with.
         let delegations = realm.delegation_files()?;
-        files::remove(&path)?;
+        if let Err(error) = files::remove(&path)
+            && path.exists()
+        {
+            return Err(error.into());
+        }
+        // Gone, if maybe not for good: should a power cut bring it back, it is gone on with,
+        // and there is nothing left to do.
         drop(lock);
         Ok(HandedOver {
             realm,

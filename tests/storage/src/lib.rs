@@ -2,7 +2,7 @@
 //!
 //! [`model`] does any operations in any order, with power cuts, failing writes and
 //! reopening, and compares every answer with both. [`flips`] changes every bit of every file
-//! of a small storage, one at a time. [`bench`] measures it beside another database. [`oracle`] is the other database behind the same trait.
+//! of a small storage, one at a time. [`mod@bench`] measures it beside another database. [`oracle`] is the other database behind the same trait.
 //!
 //! ```
 //! let done = sealmoot_storage::model::run(1, 500);
