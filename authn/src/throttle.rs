@@ -45,5 +45,6 @@ pub use limits::{
     USED_ENROLMENTS_MAX, USED_ENROLMENTS_PER_ACCOUNT_MAX,
 };
 pub use names::{Source, ThrottleKey};
+pub use record::{ThrottlePart, parts};
 pub use state::{Attempt, Refused, Throttle, Ticket, UnlockError};
 pub use store::{NotDurable, StoreFuture, ThrottleStore, Volatile};

@@ -34,7 +34,7 @@
 //! | [`directory`], [`reconfiguration`] | who the members are, and how they change |
 //! | [`attest`] | how far each other's logs were, so that nobody goes back |
 //! | [`record`], [`log`], [`disk`] | what must not be forgotten, and where it lies |
-//! | [`storage`] | ordered keys and values beyond memory, sealed; no node uses it yet |
+//! | [`storage`] | ordered keys and values beyond memory, sealed; where a node keeps what its log no longer holds |
 //! | [`audit`] | what happened on this node, sealed and chained |
 //! | [`node`] | the shell: sockets, files, how a cluster forms |
 //! | [`client`] | finding a node, retrying where that is safe |
@@ -46,6 +46,7 @@
 pub mod attest;
 pub mod audit;
 pub mod ballot;
+mod checkpoint;
 pub mod client;
 pub mod clock;
 pub mod coordinator;

@@ -1,5 +1,6 @@
 //! What is written to the log and told to peers; drawn in `authn/DESIGN.md`.
 
+use sealmoot_crypto::digest::sha256;
 use sealmoot_crypto::encoding::{EncodingError, Reader, Writer};
 
 use super::bucket::Bucket;
@@ -114,6 +115,46 @@ pub(super) fn decode(
     }
     reader.finish()?;
     Ok((now_ms, entries))
+}
+
+/// One entry of a record, as a record of its own, and what a later one of its kind replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThrottlePart {
+    /// Parts of one name are about the same thing; the last one counts.
+    pub name: Vec<u8>,
+    /// The record.
+    pub record: Vec<u8>,
+    /// Whether [`Throttle::all`](super::Throttle::all) tells it too.
+    pub is_told: bool,
+}
+
+/// Takes a record apart, for who keeps the last of each thing only.
+///
+/// # Errors
+/// [`EncodingError`] when the bytes are no record.
+pub fn parts(bytes: &[u8]) -> Result<Vec<ThrottlePart>, EncodingError> {
+    let (written_ms, entries) = decode(bytes, None)?;
+    let part = |entry: Entry| {
+        let record = encode(&[entry], written_ms);
+        let (kind, hash): (u8, &[u8]) = match &entry {
+            Entry::Bucket(Slot(kind, hash), _) => (*kind as u8, hash),
+            Entry::Proven(hash, _) => (PROVEN, hash),
+            Entry::Unlocked(account, _) => (UNLOCKED, account),
+            Entry::Used(hash, _) => (USED, hash),
+        };
+        let mut name = vec![kind];
+        name.extend_from_slice(hash);
+        // They add up: none replaces another.
+        if let Entry::Used(..) = entry {
+            name.extend_from_slice(&sha256(&record));
+        }
+        ThrottlePart {
+            name,
+            record,
+            is_told: !matches!(entry, Entry::Unlocked(..)),
+        }
+    };
+    Ok(entries.into_iter().map(part).collect())
 }
 
 fn kind_of(byte: u8) -> Result<Kind, EncodingError> {

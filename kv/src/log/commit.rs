@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 
-use crate::disk::{Disk, DiskError, SECTOR_BYTES};
+use crate::disk::{Disk, SECTOR_BYTES};
 
 use super::body::{self, RECORD_PREFIX_BYTES, RECORDS_OVERHEAD};
 use super::key::LogKey;
-use super::layout::segment_name;
 use super::options::LogOptions;
 use super::position::{Cursor, Durable, LogBase, LogPosition};
 use super::segment::{AppendError, Segment, Sizes};
+use super::segments::Segments;
 use super::spare::Spare;
 
 /// Records were not committed.
@@ -43,8 +43,7 @@ pub struct Log<D: Disk> {
     key: LogKey,
     options: LogOptions,
     cursor: Cursor,
-    /// In front of each segment that is there, the one that is being written last.
-    bases: VecDeque<LogBase>,
+    segments: Segments<D>,
     /// Absent once poisoned.
     segment: Option<Segment<D::File>>,
     spare: Spare<D>,
@@ -71,11 +70,11 @@ impl<D: Disk> Log<D> {
         let segment = Segment::start(&disk, made, &key, &mut cursor, sizes)?;
         let spare = Spare::begin(&disk, &options);
         Ok(Self {
+            segments: Segments::new(disk.clone(), bases),
             disk,
             key,
             options,
             cursor,
-            bases,
             segment: Some(segment),
             spare,
         })
@@ -130,32 +129,10 @@ impl<D: Disk> Log<D> {
         Durable::after_sync(self.cursor.position)
     }
 
-    /// Where the log may begin when nobody needs the records up to `through` any more: in
-    /// front of the last segment all of whose predecessors hold no others.
-    ///
-    /// # Panics
-    /// Never: a log has a segment.
+    /// Its segments, to be retired while it goes on.
     #[must_use]
-    pub fn base_behind(&self, through: u64) -> LogBase {
-        let mut bases = self.bases.iter().rev();
-        let base = bases.find(|base| base.records() <= through);
-        *base.or(self.bases.front()).expect("one is being written")
-    }
-
-    /// Removes the segments in front of `base`, which has to be kept durably before: from
-    /// now on the log opens with it only. A crash may bring some of them back, and the next
-    /// opening removes them.
-    ///
-    /// # Errors
-    /// [`DiskError`]. What was not removed is removed by the next opening.
-    pub fn retire(&mut self, base: &LogBase) -> Result<(), DiskError> {
-        while let Some(oldest) = self.bases.front()
-            && oldest.first_segment() < base.first_segment()
-        {
-            self.disk.remove(&segment_name(oldest.first_segment()))?;
-            self.bases.pop_front();
-        }
-        Ok(())
+    pub fn segments(&self) -> &Segments<D> {
+        &self.segments
     }
 
     /// Whether an earlier commit failed.
@@ -234,7 +211,7 @@ impl<D: Disk> Log<D> {
         };
         let made = self.spare.take()?;
         let segment = Segment::start(&self.disk, made, &self.key, cursor, sizes)?;
-        self.bases.push_back(base);
+        self.segments.begin(base);
         self.spare = Spare::begin(&self.disk, &self.options);
         Ok(segment)
     }

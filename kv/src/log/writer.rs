@@ -9,6 +9,8 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use bytes::Bytes;
+
 use crate::disk::Disk;
 
 use super::commit::{CommitError, Log};
@@ -61,7 +63,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct Queue {
-    records: VecDeque<Vec<u8>>,
+    records: VecDeque<Bytes>,
     bytes: usize,
     /// The number that the next record gets.
     next_number: u64,
@@ -119,7 +121,8 @@ impl LogWriter {
     ///
     /// # Errors
     /// [`AppendRefused`]; the record then has no number and never appears.
-    pub fn append(&self, record: Vec<u8>) -> Result<u64, AppendRefused> {
+    pub fn append(&self, record: impl Into<Bytes>) -> Result<u64, AppendRefused> {
+        let record = record.into();
         let length = record.len();
         if length > self.record_bytes_max {
             return Err(AppendRefused::TooLong {
@@ -220,7 +223,7 @@ fn run<D: Disk>(
 
 /// Waits for records and moves as many as fit into one group; returns false when
 /// the writer closes and none is left.
-fn next_group<D: Disk>(log: &Log<D>, shared: &Shared, group: &mut Vec<Vec<u8>>) -> bool {
+fn next_group<D: Disk>(log: &Log<D>, shared: &Shared, group: &mut Vec<Bytes>) -> bool {
     group.clear();
     let mut queue = shared.lock();
     while queue.records.is_empty() {

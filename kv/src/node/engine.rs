@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::attest::{Admission, Attestations, Attested, Standing};
+use crate::checkpoint::{Changes, Frozen, Keeper};
 use crate::coordinator::{
     Answer, CallId, Command, Coordinator, Effect as CoordinatorEffect, Failure, Now, Token,
 };
@@ -33,6 +34,10 @@ const NOT_VOTING: &str = "it does not vote before others have said how far its l
 const TICK: Duration = Duration::from_millis(5);
 /// Bytes that wait for a sync above which a replica takes no more accepts.
 const UNSYNCED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// With so many bytes of changes a checkpoint is due.
+const CHECKPOINT_BYTES: usize = 16 * 1024 * 1024;
+/// With so many the disk does not keep up with checkpoints.
+const CHANGES_BYTES_MAX: usize = 4 * CHECKPOINT_BYTES;
 
 /// Why a peer's request has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -86,6 +91,12 @@ struct Machines {
     /// The number of the record that was handed to the log last.
     enqueued: u64,
     position: LogPosition,
+    /// What the log holds that no checkpoint does.
+    changes: Changes,
+    /// What the next checkpoint is to hold, until it is durable in the log.
+    frozen: Option<Frozen>,
+    /// Whether a checkpoint is being written.
+    keeping: bool,
     /// The key after which the next sweep begins, and when.
     sweep: (Bytes, u64),
     /// What this node remembers of the others.
@@ -103,6 +114,8 @@ pub(super) struct Engine {
     machines: Mutex<Machines>,
     /// Taken out when the node stops.
     log: Mutex<Option<LogWriter>>,
+    /// Taken out when the node stops.
+    keeper: Mutex<Option<Keeper>>,
     links: Arc<Links>,
     durable: watch::Sender<u64>,
     fatal: watch::Sender<Option<Fatal>>,
@@ -113,14 +126,16 @@ pub(super) struct Engine {
 }
 
 impl Machines {
-    /// Whether so much waits for a sync that this request must not add to it.
     /// Whether the node may grant anything.
     fn votes(&self) -> bool {
         self.admission.standing() == Standing::Admitted
     }
 
+    /// Whether so much waits for the disk that this request must not add to it.
     fn is_too_far_behind(&self, request: &Request) -> bool {
-        matches!(request, Request::Accept { .. }) && self.unsynced_bytes > UNSYNCED_BYTES_MAX
+        let waits =
+            self.unsynced_bytes > UNSYNCED_BYTES_MAX || self.changes.bytes() > CHANGES_BYTES_MAX;
+        matches!(request, Request::Accept { .. }) && waits
     }
 }
 
@@ -139,8 +154,8 @@ impl Engine {
         me: usize,
         replica: Replica,
         coordinator: Coordinator,
-        log: LogWriter,
-        position: LogPosition,
+        (log, keeper): (LogWriter, Keeper),
+        (position, changes): (LogPosition, Changes),
         (attestations, needed): (Attestations, usize),
         links: Arc<Links>,
         wall_ms: fn() -> u64,
@@ -158,12 +173,16 @@ impl Engine {
                 unsynced_bytes: 0,
                 enqueued: position.records,
                 position,
+                changes,
+                frozen: None,
+                keeping: false,
                 sweep: (Bytes::new(), 0),
                 attestations,
                 admission: Admission::new(me, position.into(), members, needed),
                 dead: false,
             }),
             log: Mutex::new(Some(log)),
+            keeper: Mutex::new(Some(keeper)),
             links,
             durable: watch::Sender::new(position.records),
             fatal: watch::Sender::new(None),
@@ -284,8 +303,31 @@ impl Engine {
                 work.machines.unsynced_bytes -= length;
             }
             work.machines.replica.synced(durable, &mut work.replica);
+            self.keep_when_durable(&mut work.machines);
         });
         self.durable.send_replace(durable.through());
+    }
+
+    /// Takes the report of a checkpoint that was written.
+    pub(super) fn on_kept(&self) {
+        let mut machines = self.lock();
+        machines.keeping = false;
+        self.keep_when_durable(&mut machines);
+    }
+
+    /// Has the next checkpoint written once all that it holds is durable in the log, and the
+    /// one before is done.
+    fn keep_when_durable(&self, machines: &mut Machines) {
+        let durable = machines.position.records;
+        if machines.keeping || machines.dead {
+            return;
+        }
+        if let Some(frozen) = machines.frozen.take_if(|frozen| frozen.through <= durable) {
+            machines.keeping = true;
+            if let Some(keeper) = &*self.lock_keeper() {
+                keeper.keep(frozen);
+            }
+        }
     }
 
     /// Takes note that the disk failed: nothing is acknowledged any more and the
@@ -345,12 +387,17 @@ impl Engine {
 
     /// Makes everything that waits durable and ends the log's thread.
     pub(super) fn close(&self) {
+        drop(self.lock_keeper().take());
         let log = self.lock_log().take();
         if let Some(log) = log
             && let Err(error) = log.close()
         {
             self.on_disk_failure(&error);
         }
+    }
+
+    fn lock_keeper(&self) -> MutexGuard<'_, Option<Keeper>> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_log(&self) -> MutexGuard<'_, Option<LogWriter>> {
@@ -559,10 +606,10 @@ impl Engine {
         if machines.dead {
             return;
         }
-        let bytes = record.encode();
+        let bytes = Bytes::from(record.encode());
         let length = bytes.len();
         let appended = match &*self.lock_log() {
-            Some(log) => log.append(bytes),
+            Some(log) => log.append(bytes.clone()),
             None => Err(AppendRefused::Stopped),
         };
         match appended {
@@ -570,6 +617,10 @@ impl Engine {
                 machines.enqueued = number;
                 machines.unsynced.push_back((number, length));
                 machines.unsynced_bytes += length;
+                machines.changes.note(number, &record, &bytes);
+                if machines.frozen.is_none() && machines.changes.bytes() >= CHECKPOINT_BYTES {
+                    machines.frozen = Some(machines.changes.freeze(number));
+                }
                 return;
             }
             Ok(_) => self.on_disk_failure(&"records were numbered differently by the log"),

@@ -36,19 +36,22 @@ use sealmoot_authn::roster::Roster;
 use sealmoot_authn::session::proto::SessionsServer;
 use sealmoot_authn::throttle::{Account, LoginThrottle, ThrottleKey};
 use sealmoot_crypto::random;
+use sealmoot_rpc::bytes::Bytes;
 use sealmoot_rpc::{Connector, Limits, Router, Server, ServerHandle};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::ballot::Proposer;
+use crate::checkpoint::{Changes, Keeper};
 use crate::coordinator::Coordinator;
 use crate::disk::DirectoryDisk;
-use crate::log::{Log, LogWriter, sealed_file};
+use crate::log::{Durable, Log, LogWriter, sealed_file};
 use crate::proto::{EnrolmentServer, ReplicaServer, StoreServer};
 use crate::quorum::Quorums;
 use crate::record::Record;
 use crate::replica::CLOCK_LEAD_MS_MAX;
+use crate::storage::Tree;
 
 pub use engine::Fatal;
 pub use gather::{GatherFailure, Progress};
@@ -124,9 +127,24 @@ pub struct Node {
 struct OpenedLog {
     sealed_part: Option<SealedPart>,
     log: Log<DirectoryDisk>,
+    tree: Tree<DirectoryDisk>,
+    changes: Changes,
     replay: crate::replica::Replay,
     attestations: crate::attest::Attestations,
     revocations_within: Duration,
+}
+
+impl OpenedLog {
+    /// Makes records durable before anybody is served.
+    fn commit(&mut self, records: &[Record]) -> Result<(), NodeError> {
+        let first = self.log.position().records + 1;
+        let encoded: Vec<Bytes> = records.iter().map(|one| one.encode().into()).collect();
+        let _durable = self.log.commit(&encoded).map_err(internal)?;
+        for ((number, record), bytes) in (first..).zip(records).zip(&encoded) {
+            self.changes.note(number, record, bytes);
+        }
+        Ok(())
+    }
 }
 
 /// Why a node did not start or cannot go on.
@@ -250,6 +268,8 @@ impl Node {
             opened: Some(OpenedLog {
                 sealed_part: opened.sealed_part,
                 log: opened.log,
+                tree: opened.tree,
+                changes: opened.changes,
                 replay: opened.replay,
                 attestations: opened.attestations,
                 revocations_within: opened.revocations_within,
@@ -336,8 +356,7 @@ impl Node {
             &mut progress,
         )
         .await?;
-        let record = Record::Roster(roster.encode()).encode();
-        let _durable = opened.log.commit(&[record]).map_err(internal)?;
+        opened.commit(&[Record::Roster(roster.encode())])?;
         let names: Vec<String> = roster
             .members()
             .iter()
@@ -366,17 +385,17 @@ impl Node {
         };
         // The records first: a node with login secrets looks for the sealed part no more.
         // After a crash between, those that the log has already are left out.
-        let records: Vec<Vec<u8>> = {
+        let records: Vec<Record> = {
             let users = self.shared.trust.users.read();
             let users = users.unwrap_or_else(PoisonError::into_inner);
             let records = contents.records.iter();
             records
                 .filter(|record| users.wants(&record.name(), &record.standing()))
-                .map(|record| Record::Signed(record.encode()).encode())
+                .map(|record| Record::Signed(record.encode()))
                 .collect()
         };
         if !records.is_empty() {
-            let _durable = opened.log.commit(&records).map_err(internal)?;
+            opened.commit(&records)?;
         }
         let countersigned = {
             let gathering = self.shared.gathering.lock();
@@ -431,14 +450,22 @@ impl Node {
         // The writer's thread reports to a task, because the engine's lock must
         // not be taken by a thread that a poll of the engine could wait for.
         let (reports, mut reported) = mpsc::unbounded_channel();
-        let log = LogWriter::spawn(opened.log, move |outcome| drop(reports.send(outcome)))
-            .map_err(internal)?;
+        let segments = opened.log.segments().clone();
+        let kept = reports.clone();
+        let log = LogWriter::spawn(opened.log, move |outcome| {
+            drop(reports.send(outcome.map(Report::Durable).map_err(internal)));
+        })
+        .map_err(internal)?;
+        let keeper = Keeper::spawn(opened.tree, segments, move |outcome| {
+            drop(kept.send(outcome.map(|_| Report::Kept).map_err(internal)));
+        })
+        .map_err(internal)?;
         let engine = Engine::start(
             me,
             replica,
             coordinator,
-            log,
-            position,
+            (log, keeper),
+            (position, opened.changes),
             (opened.attestations, quorums.prepare()),
             Arc::clone(&links),
             now_ms,
@@ -450,7 +477,8 @@ impl Node {
                     return;
                 };
                 match outcome {
-                    Ok(durable) => engine.on_durable(durable),
+                    Ok(Report::Durable(durable)) => engine.on_durable(durable),
+                    Ok(Report::Kept) => engine.on_kept(),
                     Err(error) => engine.on_disk_failure(&error),
                 }
             }
@@ -534,6 +562,14 @@ impl Node {
         }
         info!("stopped");
     }
+}
+
+/// What the threads that write to the disk report.
+enum Report {
+    /// A sync.
+    Durable(Durable),
+    /// A checkpoint.
+    Kept,
 }
 
 /// Answers logins from now on.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use sealmoot_authn::delegation::SerialPath;
 use sealmoot_authn::ended::{ENDED_TAG, Ended};
 use sealmoot_authn::files::{self, FileError, Lock};
@@ -22,6 +23,8 @@ use sealmoot_crypto::random::{self, RandomError};
 use sealmoot_crypto::secret::SecretArray;
 use sealmoot_crypto::signature::SigningKey;
 
+use tracing::warn;
+
 use super::audit::{self, OpenedAudit};
 use super::identity::{
     IDENTITY_BYTES_MAX, IDENTITY_FILE, Identity, IdentityError, create_root_key, read_root_key,
@@ -30,13 +33,16 @@ use super::identity::{
 use super::sealed_part;
 use crate::attest::Attestations;
 use crate::audit::{AuditKey, WITNESSED_FILE};
+use crate::checkpoint::{self, Changes, LoadError};
 use crate::disk::{DirectoryDisk, DirectoryError, Disk, DiskError};
 use crate::log::sealed_file::{self, SealedFileKey, SealedFileReadError, SealedFileWriteError};
 use crate::log::{
-    self, CreateError, Damage, Log, LogKey, LogOptions, OpenError, VerifyError, looks_sealed_with,
+    self, CreateError, Damage, Log, LogBase, LogKey, LogOptions, OpenError, VerifyError,
+    looks_sealed_with,
 };
 use crate::record::Record;
 use crate::replica::Replay;
+use crate::storage::{self, StorageError, StorageKeys, StorageOptions, Tree};
 
 /// Where a running node says which process it is.
 pub const PID_FILE: &str = "kvd.pid";
@@ -65,6 +71,8 @@ pub struct Opened {
     /// What the invite sealed, until it was opened.
     pub(super) sealed_part: Option<SealedPart>,
     pub(super) log: Log<DirectoryDisk>,
+    pub(super) tree: Tree<DirectoryDisk>,
+    pub(super) changes: Changes,
     pub(super) replay: Replay,
     pub(super) attestations: Attestations,
     /// The latest time that the log knows of, in milliseconds since 1970.
@@ -228,6 +236,8 @@ fn make_node(
         LogOptions::default(),
     )
     .map_err(create_failure)?;
+    let mut tree = open_tree(disk, root_key)?;
+    tree.settle(0).map_err(storage_failure)?;
     let sealed = SealedFileKey::from_root(root_key);
     sealed_part::write(disk, &sealed, invite.sealed()).map_err(write_failure)?;
     audit::create(disk, root_key, &identity, invite.audit_key(), now_ms)?;
@@ -267,8 +277,8 @@ pub fn open(
     let mut roster = None;
     let mut time_ms = 0;
     let mut roots = identity.roots.clone();
-    let mut take_record = |_: u64, bytes: &[u8]| -> Result<(), ReplayError> {
-        match Record::decode(bytes)? {
+    let mut take_record = |record: Record| -> Result<(), ReplayError> {
+        match record {
             Record::Roster(bytes) => roster = Some(Roster::decode_formed(&bytes, &roots)?),
             // Whether it is to be believed depends on the roster.
             Record::Signed(bytes) if bytes.first() == Some(&ENDED_TAG) => ended.push(bytes),
@@ -297,13 +307,34 @@ pub fn open(
         }
         Ok(())
     };
-    let log = Log::open(
+    let mut tree = open_tree(&disk, &root_key)?;
+    if tree.is_new() {
+        return Err(storage_failure(storage::both_missing()));
+    }
+    let mut changes = Changes::new(identity.roots.clone());
+    checkpoint::load(&tree.view(), &mut changes, &mut take_record)
+        .map_err(|error| load_failure(directory, error))?;
+    let log = Log::open_behind(
         disk.clone(),
         LogKey::from_root(&root_key),
         LogOptions::default(),
-        &mut take_record,
+        tree.base(),
+        &mut |number, bytes| {
+            // What a segment holds that begins before the checkpoint's end is in it.
+            if number <= tree.flushed() {
+                return Ok(());
+            }
+            let record = Record::decode(bytes)?;
+            changes.note(number, &record, &Bytes::copy_from_slice(bytes));
+            take_record(record)
+        },
     )
     .map_err(|error| open_failure(directory, error))?;
+    tree.settle(log.position().records)
+        .map_err(storage_failure)?;
+    for damage in tree.damages() {
+        warn!(%damage, "made good");
+    }
     let mut users = believed(newest, &roots).map_err(|error| OpenFailure::Integrity {
         file: "log".to_owned(),
         what: ReplayError::from(error).to_string(),
@@ -321,6 +352,12 @@ pub fn open(
         }
         users.ended_mut().forget_past(time_ms);
     }
+    renew_passing(
+        &mut changes,
+        log.position().records,
+        throttle.all(time_ms),
+        users.ended().iter(),
+    );
     let audit = audit::open(&disk, &root_key, &identity, roster.as_ref())?;
     Ok(Opened {
         audit,
@@ -334,10 +371,58 @@ pub fn open(
         sealed,
         sealed_part,
         log,
+        tree,
+        changes,
         replay,
         attestations,
         lock: Arc::new(lock),
     })
+}
+
+/// Of what passes with time, what still counts is written anew.
+fn renew_passing<'a>(
+    changes: &mut Changes,
+    number: u64,
+    throttle: Vec<Vec<u8>>,
+    ended: impl Iterator<Item = &'a Ended>,
+) {
+    changes.drop_passing();
+    let ended = ended.map(|ended| Record::Signed(ended.bytes().to_vec()));
+    let throttle = throttle.into_iter().map(Record::Throttle);
+    for record in ended.chain(throttle) {
+        changes.note(number, &record, &record.encode().into());
+    }
+}
+
+fn open_tree(
+    disk: &DirectoryDisk,
+    root_key: &SecretArray<32>,
+) -> Result<Tree<DirectoryDisk>, OpenFailure> {
+    let keys = StorageKeys::from_root(SecretArray::from_bytes(*root_key.expose()));
+    Tree::open(disk.clone(), keys, &StorageOptions::default()).map_err(storage_failure)
+}
+
+fn storage_failure(error: StorageError) -> OpenFailure {
+    match error {
+        StorageError::Damaged { file, what } => OpenFailure::Integrity {
+            file,
+            what: format!("{what}: failed authentication"),
+        },
+        StorageError::Disk(error) => disk_failure(error),
+        error @ (StorageError::Failed(_) | StorageError::TooLong { .. }) => {
+            OpenFailure::Disk(error.to_string())
+        }
+    }
+}
+
+fn load_failure(directory: &Path, error: LoadError<ReplayError>) -> OpenFailure {
+    match error {
+        LoadError::Storage(error) => storage_failure(error),
+        error @ (LoadError::Entry(_) | LoadError::Refused(_)) => OpenFailure::Integrity {
+            file: directory.display().to_string(),
+            what: format!("the checkpoint: {error}"),
+        },
+    }
 }
 
 /// The newest record of each name under each delegation and version of it: which of these
@@ -461,10 +546,27 @@ pub fn verify(
         Err((other, _)) => return Err(other),
     }
     bytes += verify_audit(&disk, directory, &root_key, &mut damaged)?;
-    match log::verify(&disk, &LogKey::from_root(&root_key)) {
+    let keys = StorageKeys::from_root(SecretArray::from_bytes(*root_key.expose()));
+    let runs = storage::verify(&disk, &keys).map_err(storage_failure)?;
+    bytes += runs.bytes;
+    for damage in runs.damages {
+        let StorageError::Damaged { file, what } = damage else {
+            continue;
+        };
+        let length = std::fs::metadata(directory.join(&file)).map_or(0, |found| found.len());
+        damaged.push(DamagedPlace {
+            file,
+            offset: 0,
+            length,
+            what,
+        });
+    }
+    // Where no manifest says where the log begins, that of a log that is whole is tried.
+    let base = runs.base.flatten();
+    match log::verify_behind(&disk, &LogKey::from_root(&root_key), base.as_ref()) {
         Ok(report) => {
             bytes += report.bytes;
-            records = report.records;
+            records = report.records.max(runs.flushed);
             damaged.extend(report.damages.into_iter().map(|damage| DamagedPlace {
                 file: damage.file,
                 offset: damage.offset,
@@ -473,7 +575,7 @@ pub fn verify(
             }));
         }
         Err(VerifyError::Missing) => damaged.push(DamagedPlace {
-            file: "log-00000001".to_owned(),
+            file: first_segment(base.as_ref()),
             offset: 0,
             length: 0,
             what: "the log is missing".to_owned(),
@@ -485,6 +587,12 @@ pub fn verify(
         bytes,
         records,
     })
+}
+
+/// The name of the first segment of a log that begins there.
+fn first_segment(base: Option<&LogBase>) -> String {
+    let number = base.map_or(1, LogBase::first_segment);
+    format!("{}{number:08}", log::SEGMENT_PREFIX)
 }
 
 /// Authenticates the audit log and what is remembered of others'; gives the number of

@@ -8,8 +8,8 @@
 //! What `commit` acknowledged is on the medium, whole or not at all: a batch is one record of
 //! the log. What is read was authenticated, or it is an error that names the place.
 //!
-//! From the outside in: `engine` commits, reads, moves and merges; `compaction` merges runs in
-//! small steps; `manifest` says which runs and which part of the log there are; `run` is a
+//! From the outside in: `engine` commits and reads; `tree` moves what is in memory to runs and
+//! names them; `compaction` merges runs in small steps; `manifest` says which runs and which part of the log there are; `run` is a
 //! file of sorted, sealed blocks; `cache` keeps opened blocks. Formats and the reasons for
 //! them: `kv/DESIGN.md`.
 
@@ -22,6 +22,7 @@ mod merge;
 mod options;
 mod plain;
 mod run;
+mod tree;
 
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ pub use batch::{BATCH_BYTES_MAX, Change, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 pub use engine::{SealedStorage, Sizes, Snapshot};
 pub use options::{OptionsError, StorageKeys, StorageOptions};
 pub use plain::PlainStorage;
+pub(crate) use tree::{Memory, Tree, View, both_missing, verify};
 
 /// A key and its value.
 pub type Pair = (Bytes, Bytes);

@@ -466,7 +466,7 @@ pub(in crate::node) async fn take_records(
         .map_err(|refused| unavailable(refused, Execution::NotStarted))?;
     let mut events = Vec::new();
     let mut changed = Vec::new();
-    let newer: Vec<Record> = {
+    let (taken, number) = {
         let mut users = users.write().unwrap_or_else(PoisonError::into_inner);
         if recorder.without_room == WithoutRoom::Refused {
             let unknown = believed.iter().filter_map(|(record, _)| match record {
@@ -484,7 +484,7 @@ pub(in crate::node) async fn take_records(
             check_room(users.len(), by_root.len(), delegated.len())
                 .map_err(|why| failed(Code::ResourceExhausted, why))?;
         }
-        believed
+        let newer: Vec<Record> = believed
             .into_iter()
             .filter_map(|(record, bytes)| {
                 let mut change = change_of(&users, &record);
@@ -499,12 +499,15 @@ pub(in crate::node) async fn take_records(
                     Record::Signed(bytes.to_vec())
                 })
             })
-            .collect()
+            .collect();
+        let taken = u32::try_from(newer.len()).unwrap_or(u32::MAX);
+        // Under the same lock: of two versions the newer comes later in the log, which is
+        // what a checkpoint goes by.
+        (taken, engine.enqueue(newer))
     };
-    let taken = u32::try_from(newer.len()).unwrap_or(u32::MAX);
     // Also when nothing is newer: an earlier request may have brought it just now,
     // and whoever is answered may rely on the disk.
-    engine.append(newer).await.map_err(|error| {
+    engine.durable_through(number).await.map_err(|error| {
         Status::new(
             Code::Unavailable,
             Execution::MaybeExecuted,
