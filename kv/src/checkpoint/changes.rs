@@ -47,6 +47,13 @@ pub(crate) struct Frozen {
     pub(crate) wiped: bool,
 }
 
+impl Frozen {
+    /// Whether there is nothing to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && !self.wiped
+    }
+}
+
 impl Changes {
     /// None yet, in a realm with these roots at least.
     pub(crate) fn new(roots: Roots) -> Self {

@@ -66,7 +66,7 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        // What is not written is in the log.
+        // What was handed over is written; merges are gone on with at the next start.
         self.stopping.store(true, Ordering::Release);
         drop(self.queue.take());
         if let Some(thread) = self.thread.take() {
@@ -88,13 +88,11 @@ fn run<D: Disk>(
         } else {
             jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
         };
-        if stopping.load(Ordering::Acquire) {
-            return;
-        }
         let done = match next {
             Ok(frozen) => write(&mut tree, segments, &frozen)
                 .map(|()| report(Ok(frozen.through)))
                 .and_then(|()| tree.tend(0)),
+            Err(RecvTimeoutError::Timeout) if stopping.load(Ordering::Acquire) => return,
             Err(RecvTimeoutError::Timeout) => tree.tend(MERGE_STEP_BYTES),
             Err(RecvTimeoutError::Disconnected) => return,
         };

@@ -147,7 +147,7 @@ impl<D: Disk> Log<D> {
         Self::open_behind(disk, key, options, None, on_record)
     }
 
-    /// The same of a log whose first segments were retired ([`Log::retire`]). Those that a
+    /// The same of a log whose first segments were retired ([`Segments::retire`](super::Segments::retire)). Those that a
     /// crash kept from being removed are removed.
     ///
     /// # Errors

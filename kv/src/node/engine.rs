@@ -387,12 +387,29 @@ impl Engine {
 
     /// Makes everything that waits durable and ends the log's thread.
     pub(super) fn close(&self) {
-        drop(self.lock_keeper().take());
+        let keeper = self.lock_keeper().take();
         let log = self.lock_log().take();
-        if let Some(log) = log
-            && let Err(error) = log.close()
-        {
+        let Some(log) = log else {
+            return;
+        };
+        if let Err(error) = log.close() {
             self.on_disk_failure(&error);
+            return;
+        }
+        // All of it is durable now: the next start has no log to go through.
+        let mut machines = self.lock();
+        let appended = machines.enqueued;
+        let last = [
+            machines.frozen.take(),
+            Some(machines.changes.freeze(appended)),
+        ];
+        drop(machines);
+        for frozen in last.into_iter().flatten() {
+            if let Some(keeper) = &keeper
+                && !frozen.is_empty()
+            {
+                keeper.keep(frozen);
+            }
         }
     }
 
