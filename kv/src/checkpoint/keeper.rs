@@ -82,6 +82,11 @@ fn run<D: Disk>(
     stopping: &AtomicBool,
     report: &dyn Fn(Result<u64, StorageError>),
 ) {
+    // Merges that the end of the process before broke off are begun again.
+    if let Err(error) = tree.tend(0) {
+        report(Err(error));
+        return;
+    }
     loop {
         let next = if tree.is_merging() {
             jobs.recv_timeout(MERGE_PAUSE)
