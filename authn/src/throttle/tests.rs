@@ -2,6 +2,7 @@
 
 mod second_factor;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use sealmoot_crypto::encoding::EncodingError;
@@ -85,12 +86,35 @@ impl World {
             throttle.replay(record).expect("its own record");
         }
         throttle.settle(now_ms);
+        assert_eq!(
+            told(&self.of_last_parts(now_ms), now_ms),
+            told(&throttle, now_ms)
+        );
         let secrets = LoginSecrets::decode(self.secrets.encode().expose()).expect("its own");
         Self {
             secrets,
             throttle,
             log: self.log.clone(),
         }
+    }
+
+    /// What a process knows that starts with the last part of each name only.
+    fn of_last_parts(&self, now_ms: u64) -> Throttle {
+        let mut last = BTreeMap::new();
+        for (number, record) in self.log.iter().enumerate() {
+            for part in parts(record).expect("its own record") {
+                last.insert(part.name, (number, part.record));
+            }
+        }
+        let mut last: Vec<_> = last.into_values().collect();
+        last.sort_by_key(|(number, _)| *number);
+        let key = ThrottleKey::of(&self.secrets);
+        let mut throttle = Throttle::new(key, ThrottleLimits::default());
+        for (_, record) in last {
+            throttle.replay(&record).expect("a record");
+        }
+        throttle.settle(now_ms);
+        throttle
     }
 
     /// Another node of the same realm, which knows nothing yet.
@@ -123,6 +147,16 @@ impl World {
         }
         admitted
     }
+}
+
+/// All that it tells, in whatever order.
+fn told(throttle: &Throttle, now_ms: u64) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let records = throttle.all(now_ms);
+    let parts = records.iter().map(|record| parts(record).expect("its own"));
+    parts
+        .flatten()
+        .map(|part| (part.name, part.record))
+        .collect()
 }
 
 fn name(text: &str) -> Name {
@@ -461,6 +495,50 @@ fn what_was_charged_survives_a_restart_and_what_decayed_is_dropped() {
     for entries in left {
         assert_eq!(entries.expect("its own").1, []);
     }
+}
+
+#[test]
+fn the_last_part_of_each_thing_says_what_all_records_said() {
+    for seed in 1..=20 {
+        let (mut world, mut random) = (World::new(), Random(seed));
+        let mut now_ms = START;
+        let mut known = 0;
+        for _ in 0..200 {
+            now_ms += random.below(5_000);
+            let user = ["alice", "bob", "carol"][random.below(3) as usize];
+            let from = ["192.0.2.1", "192.0.2.77", "198.51.100.9"][random.below(3) as usize];
+            let with = key(random.below(4) as u8);
+            match random.below(8) {
+                0 => {
+                    let unlocked = world.throttle.unlock(&name(user), now_ms, now_ms);
+                    world.log.extend(unlocked.map(state::Changes::into_bytes));
+                }
+                1 | 2 => {
+                    if let Ok(ticket) = world.try_with(now_ms, user, from, with) {
+                        world.refund(now_ms, ticket);
+                    }
+                }
+                _ => drop(world.try_with(now_ms, user, from, with)),
+            }
+            if random.below(20) == 0 {
+                known += told(&world.restarted(now_ms).throttle, now_ms).len();
+            }
+        }
+        assert!(known > 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn used_codes_of_two_records_are_both_kept_and_else_the_later() {
+    let name_at = |entry: Entry, now_ms| {
+        let parts = parts(&record::encode(&[entry], now_ms)).expect("a record");
+        parts[0].name.clone()
+    };
+    let used = Entry::Used([5; 16], Used::default());
+    assert_ne!(name_at(used, START), name_at(used, START + 1));
+    let proven = Entry::Proven([5; 16], proven_until(7));
+    assert_eq!(name_at(proven, START), name_at(proven, START + 1));
+    assert_ne!(name_at(proven, START), name_at(used, START));
 }
 
 #[test]

@@ -23,6 +23,7 @@
 
 mod authn;
 mod crypto;
+mod kv;
 mod rpc;
 
 /// What a decoder made of some bytes.
@@ -62,6 +63,7 @@ pub fn all() -> impl Iterator<Item = &'static Decoder> {
         .iter()
         .chain(rpc::FAMILIES)
         .chain(authn::FAMILIES)
+        .chain(kv::FAMILIES)
         .copied()
         .flatten()
 }

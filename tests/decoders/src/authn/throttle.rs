@@ -1,10 +1,11 @@
 //! What nodes tell each other about logins that were tried.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use sealmoot_authn::opaque::LoginSecrets;
 use sealmoot_authn::second_factor::SecondFactor;
-use sealmoot_authn::throttle::{Attempt, Source, Throttle, ThrottleKey, ThrottleLimits};
+use sealmoot_authn::throttle::{Attempt, Source, Throttle, ThrottleKey, ThrottleLimits, parts};
 use sealmoot_crypto::signature::KeyId;
 
 use super::{name, realm};
@@ -74,9 +75,31 @@ pub(super) const ALL: &[Decoder] = &[Decoder {
         if let Err(refused) = learner.charge(&attempt, NOW_MS) {
             assert!(Some(refused.wait_ms) <= longest);
         }
+        // Taken apart it says the same, and each part is one of its own.
+        let apart = parts(bytes);
+        assert_eq!(apart.is_ok(), learnt.is_ok());
+        let (mut whole, mut of_parts) = (throttle(), throttle());
+        if let Ok(apart) = apart {
+            whole.replay(bytes).expect("it decodes");
+            for part in &apart {
+                of_parts.replay(&part.record).expect("a part is a record");
+                assert_eq!(parts(&part.record).as_ref(), Ok(&vec![part.clone()]));
+            }
+        }
+        assert_eq!(told(&whole), told(&of_parts));
         Outcome::of(&learnt)
     },
 }];
+
+/// All that it tells, in whatever order.
+fn told(throttle: &Throttle) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let records = throttle.all(NOW_MS);
+    let parts = records.iter().map(|record| parts(record).expect("its own"));
+    parts
+        .flatten()
+        .map(|part| (part.name, part.record))
+        .collect()
+}
 
 fn throttle() -> Throttle {
     // The names are hashes under a key that nothing here depends on.
