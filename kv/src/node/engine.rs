@@ -155,12 +155,15 @@ impl Engine {
         replica: Replica,
         coordinator: Coordinator,
         (log, keeper): (LogWriter, Keeper),
-        (position, changes): (LogPosition, Changes),
+        (position, mut changes): (LogPosition, Changes),
         (attestations, needed): (Attestations, usize),
         links: Arc<Links>,
         wall_ms: fn() -> u64,
     ) -> Arc<Self> {
         let members = links.members().len();
+        // A cluster that has just formed may have learnt many users.
+        let is_due = changes.bytes() >= CHECKPOINT_BYTES;
+        let frozen = is_due.then(|| changes.freeze(position.records));
         let engine = Arc::new_cyclic(|this| Self {
             me,
             machines: Mutex::new(Machines {
@@ -174,7 +177,7 @@ impl Engine {
                 enqueued: position.records,
                 position,
                 changes,
-                frozen: None,
+                frozen,
                 keeping: false,
                 sweep: (Bytes::new(), 0),
                 attestations,
@@ -191,6 +194,7 @@ impl Engine {
             wall_ms,
             this: this.clone(),
         });
+        engine.keep_when_durable(&mut engine.lock());
         tokio::spawn(Arc::clone(&engine).keep_time());
         tokio::spawn(attesting::attest(Arc::downgrade(&engine)));
         engine
