@@ -117,7 +117,7 @@ fn keys_and_values_are_not_to_be_found_in_what_nodes_leave() {
     };
     for node in 0..3 {
         let merged = || (runs(node) < LIVES).then_some(());
-        eventually("runs are merged", Duration::from_secs(30), merged);
+        eventually("runs are merged", Duration::from_secs(60), merged);
         search.assert_nowhere_below(&cluster.data(node), "merged");
     }
     // The nodes have all of them in memory now.
