@@ -146,7 +146,12 @@ impl Changes {
             }
             Record::Attested { node, .. } => self.put_small(number, bytes, &node.to_le_bytes()),
             Record::Throttle(entries) => {
-                for part in throttle::parts(entries).unwrap_or_default() {
+                // The node wrote it itself. One that does not decode is kept whole: what
+                // starts from it has to refuse it, as it would in the log.
+                let Ok(parts) = throttle::parts(entries) else {
+                    return self.put_small(number, bytes, &sha256(entries));
+                };
+                for part in parts {
                     let record = Bytes::from(Record::Throttle(part.record).encode());
                     self.put_small(number, &record, &part.name);
                 }

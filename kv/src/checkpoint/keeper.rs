@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tracing::warn;
 
 use super::{Frozen, MARK, SLOT};
 use crate::disk::Disk;
@@ -102,6 +103,8 @@ fn run<D: Disk>(
             Err(RecvTimeoutError::Disconnected) => return,
         };
         if let Err(error) = done {
+            // Told here too: when the node stops nobody listens to the report any more.
+            warn!(%error, "a checkpoint was not written, the log keeps what it was to hold");
             report(Err(error));
             return;
         }
