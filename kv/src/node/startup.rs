@@ -37,8 +37,8 @@ use crate::checkpoint::{self, Changes, LoadError};
 use crate::disk::{DirectoryDisk, DirectoryError, Disk, DiskError};
 use crate::log::sealed_file::{self, SealedFileKey, SealedFileReadError, SealedFileWriteError};
 use crate::log::{
-    self, CreateError, Damage, Log, LogBase, LogKey, LogOptions, OpenError, VerifyError,
-    looks_sealed_with,
+    self, CreateError, Damage, DamageKind, Log, LogBase, LogKey, LogOptions, OpenError,
+    VerifyError, looks_sealed_with,
 };
 use crate::record::Record;
 use crate::replica::Replay;
@@ -561,21 +561,25 @@ pub fn verify(
             what,
         });
     }
-    // Where no manifest says where the log begins, that of a log that is whole is tried.
+    // Without a manifest nobody knows which segments should be there: what is there of them is
+    // verified.
+    let is_base_known = runs.base.is_some();
     let base = runs.base.flatten();
     match log::verify_behind(&disk, &LogKey::from_root(&root_key), base.as_ref()) {
         Ok(report) => {
             bytes += report.bytes;
             records = report.records.max(runs.flushed);
-            damaged.extend(report.damages.into_iter().map(|damage| DamagedPlace {
+            let of_the_log = report.damages.into_iter();
+            let of_the_log =
+                of_the_log.filter(|damage| is_base_known || damage.what != DamageKind::Missing);
+            damaged.extend(of_the_log.map(|damage| DamagedPlace {
                 file: damage.file,
                 offset: damage.offset,
                 length: damage.length,
                 what: damage.what.to_string(),
             }));
         }
-        // Without a manifest nobody knows which segments should be there.
-        Err(VerifyError::Missing) if runs.base.is_none() => {}
+        Err(VerifyError::Missing) if !is_base_known => {}
         Err(VerifyError::Missing) => damaged.push(DamagedPlace {
             file: first_segment(base.as_ref()),
             offset: 0,
