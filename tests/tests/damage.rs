@@ -460,6 +460,17 @@ fn files_of_another_node_or_place_are_found() {
     }
     let foreign = fs::read(other.join("manifest-b")).expect("a manifest");
     scene.cluster.start(&[1]);
+    // Everything of the node of the same name in another cluster.
+    let stranger = Scene::set();
+    let theirs = stranger.directory();
+    for file in data_files(&theirs) {
+        let source = theirs.join(&file);
+        if file.starts_with("run-") {
+            swapped.push((runs[0].clone(), source));
+        } else if files.contains(&file) && file != SPARE && !has_a_copy(&file) {
+            swapped.push((file, source));
+        }
+    }
     for (file, source) in swapped {
         let what = format!("{} as {file}", source.display());
         fs::copy(&source, scene.directory().join(&file)).expect("it is copied");
@@ -477,8 +488,12 @@ fn files_of_another_node_or_place_are_found() {
         }
         scene.put_back();
     }
-    for name in ["manifest-a", "manifest-b"] {
-        write_private(&scene.directory().join(name), &foreign);
+    let strange = fs::read(theirs.join("manifest-b")).expect("a manifest");
+    for (name, foreign) in ["manifest-a", "manifest-b"]
+        .into_iter()
+        .flat_map(|name| [(name, &foreign), (name, &strange)])
+    {
+        write_private(&scene.directory().join(name), foreign);
         let damages = scene.damages(name);
         assert!(
             damages.iter().any(|damage| damage["file"] == *name),
