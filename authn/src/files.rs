@@ -272,6 +272,21 @@ pub fn rename_directory(from: &Path, to: &Path) -> Result<(), FileError> {
     confirm(to, parent(to))
 }
 
+/// Moves files of one directory into another, durably: after a crash each of them is in
+/// one of the two.
+///
+/// # Errors
+/// [`FileError`].
+pub fn move_files(from: &Path, names: &[&str], to: &Path) -> Result<(), FileError> {
+    for name in names {
+        let target = to.join(name);
+        fs::rename(from.join(name), &target).map_err(|error| FileError::io(&target, error))?;
+    }
+    // The target first: one that is in neither would be lost.
+    sync_directory(to)?;
+    sync_directory(from)
+}
+
 /// Removes a directory with all that is in it, if it is there.
 ///
 /// # Errors

@@ -55,6 +55,10 @@ pub struct Attestations(BTreeMap<u64, Remembered>);
 impl Attestations {
     /// Takes what the log remembers.
     pub fn replay(&mut self, node: u64, attested: Attested) {
+        // Another life is written only when it has replaced the former.
+        if self.of(node).map(|held| held.incarnation) != Some(attested.incarnation) {
+            self.0.remove(&node);
+        }
         self.note(node, attested);
         if let Some(remembered) = self.0.get_mut(&node) {
             remembered.written = (attested.counter, 0);
@@ -71,6 +75,27 @@ impl Attestations {
         let same_life = remembered.attested.incarnation == attested.incarnation;
         if same_life && attested.counter > remembered.attested.counter {
             remembered.attested = attested;
+        }
+    }
+
+    /// A node has begun another life, with nothing of the former. Says whether that is
+    /// new; a life of which more is remembered than it says is not a beginning.
+    ///
+    /// # Errors
+    /// What is remembered of that very life, if it is more.
+    pub fn begin_life(&mut self, node: u64, attested: Attested) -> Result<bool, Attested> {
+        match self.of(node) {
+            Some(held) if held.incarnation == attested.incarnation => {
+                if held.counter > attested.counter {
+                    return Err(held);
+                }
+                Ok(false)
+            }
+            _ => {
+                self.0.remove(&node);
+                self.note(node, attested);
+                Ok(true)
+            }
         }
     }
 

@@ -17,6 +17,7 @@
 //!  12 incarnation  u64
 //!  13 epoch      retired flag, bytes of the directory's record
 //!  14 floors     floor as a ballot, revision floor u64
+//!  18 refill     stage u8: 1 unfenced, 2 filling, 3 done
 //!  16 time       milliseconds since 1970, u64
 //!
 //! ballot    epoch u64, clock u64, node u64, start u64
@@ -101,9 +102,36 @@ pub enum Record {
         /// A key without a record goes on above this revision.
         revision_floor: u64,
     },
+    /// The replica lost what it held, and takes it from the others again.
+    Refill(RefillStage),
     /// It has been this late: sessions that were over by then stay so. No ceiling,
     /// because a clock that once ran ahead must not keep the node from voting.
     Time(u64),
+}
+
+/// How far a replica is that lost what it held (see [`replica`](crate::replica)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefillStage {
+    /// The others have not stopped yet what its former life may have granted.
+    Unfenced,
+    /// They have: it takes what they hold, key by key.
+    Filling,
+    /// It holds again whatever it may have acknowledged.
+    Done,
+}
+
+impl RefillStage {
+    fn decode(value: u8) -> Result<Self, EncodingError> {
+        match value {
+            1 => Ok(Self::Unfenced),
+            2 => Ok(Self::Filling),
+            3 => Ok(Self::Done),
+            value => Err(EncodingError::Unknown {
+                what: "stage of a refill",
+                value: u64::from(value),
+            }),
+        }
+    }
 }
 
 impl Record {
@@ -117,6 +145,7 @@ impl Record {
                     + state.window.len() * 41
             }
             Self::Ceiling(_) | Self::Time(_) | Self::Incarnation(_) => 9,
+            Self::Refill(_) => 2,
             Self::Epoch { .. } => 256,
             Self::Floors { .. } => 41,
             Self::Condemned { key, .. } | Self::Removed { key, .. } => 64 + key.len(),
@@ -192,6 +221,14 @@ impl Record {
                 write_ballot(&mut writer, floor);
                 writer.u64(*revision_floor);
             }
+            Self::Refill(stage) => {
+                writer.u8(18);
+                writer.u8(match stage {
+                    RefillStage::Unfenced => 1,
+                    RefillStage::Filling => 2,
+                    RefillStage::Done => 3,
+                });
+            }
             Self::Time(time_ms) => {
                 writer.u8(16);
                 writer.u64(*time_ms);
@@ -244,6 +281,7 @@ impl Record {
                 revision_floor: read_revision(&mut reader)?,
             },
             16 => Self::Time(reader.u64()?),
+            18 => Self::Refill(RefillStage::decode(reader.u8()?)?),
             17 => Self::Roots(reader.bytes(ROOTS_LENGTH_MAX)?.to_vec()),
             value => {
                 return Err(EncodingError::Unknown {
@@ -428,6 +466,9 @@ mod tests {
                 floor: ballot,
                 revision_floor: 9,
             },
+            Record::Refill(RefillStage::Unfenced),
+            Record::Refill(RefillStage::Filling),
+            Record::Refill(RefillStage::Done),
             Record::Time(5),
         ]
     }

@@ -12,6 +12,7 @@
 
 mod epoch;
 mod forget;
+mod refill;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -25,7 +26,7 @@ use crate::directory::DirectoryRecord;
 use crate::log::Durable;
 use crate::message::{Reply, Request, SCAN_BYTES_MAX, SCAN_ENTRIES_MAX, ScanEntry};
 use crate::mutant::{Mutant, active};
-use crate::record::Record;
+use crate::record::{Record, RefillStage};
 use crate::register::Register;
 
 /// How far ahead of both its clocks a replica follows a ballot, in milliseconds:
@@ -72,6 +73,8 @@ pub struct Replica {
     /// no answer under them leaves before it is durable.
     floor_record: u64,
     standing: Standing,
+    /// Whether it lost what it held, and how far it is with taking it from the others.
+    refill: RefillStage,
     /// The ceiling that was appended last, and the record that holds it.
     ceiling: (Clock, u64),
     /// The one before: promises below it do not wait for the last one.
@@ -114,6 +117,7 @@ pub struct Replay {
     revision_floor: u64,
     incarnation: Option<u64>,
     directory: Option<DirectoryRecord>,
+    refill: Option<RefillStage>,
 }
 
 impl Replay {
@@ -145,6 +149,7 @@ impl Replay {
                 self.floor = self.floor.max(floor);
                 self.revision_floor = self.revision_floor.max(revision_floor);
             }
+            Record::Refill(stage) => self.refill = Some(stage),
             Record::Ceiling(clock) => self.ceiling = self.ceiling.max(clock),
             Record::Incarnation(_) | Record::Epoch { .. } | Record::Floors { .. } => {
                 self.record_of_epoch(record);
@@ -183,6 +188,7 @@ impl Replay {
             revision_floor: self.revision_floor,
             floor_record: 0,
             standing,
+            refill: self.refill.unwrap_or(RefillStage::Done),
             ceiling: (self.ceiling, 0),
             former_ceiling: (self.ceiling, 0),
             appended,

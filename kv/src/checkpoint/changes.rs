@@ -138,7 +138,7 @@ impl Changes {
                 self.rise(record);
                 self.put_small(number, bytes, &[]);
             }
-            Record::Roster(_) => self.put_small(number, bytes, &[]),
+            Record::Roster(_) | Record::Refill(_) => self.put_small(number, bytes, &[]),
             Record::Roots(roots) => {
                 // They were verified before they were written.
                 let _ = self.roots.take(roots);

@@ -19,12 +19,13 @@ use crate::coordinator::{
 };
 use crate::log::{AppendRefused, Durable, LogPosition, LogWriter};
 use crate::message::{Reply, Request};
-use crate::record::Record;
+use crate::record::{Record, RefillStage};
 use crate::replica::{Effect as ReplicaEffect, Replica, RequestToken};
 
 use super::links::Links;
 
 mod attesting;
+mod refilling;
 mod sweeping;
 
 /// Why a node that has just started grants nothing.
@@ -48,6 +49,10 @@ pub(super) enum AskError {
     /// The node has not heard yet how far others remember its log to have been.
     #[error("{NOT_VOTING}")]
     NotVoting,
+    /// The member that asks remembers more of its own life than it says there is, or this
+    /// node lost what it held too.
+    #[error("{0}")]
+    NoBeginning(&'static str),
     /// The node is going down.
     #[error("the node is going down")]
     Stopping,
@@ -111,6 +116,8 @@ struct Machines {
 /// Replica, coordinator and log of one node.
 pub(super) struct Engine {
     me: usize,
+    /// How many members must promise.
+    prepare_quorum: usize,
     machines: Mutex<Machines>,
     /// Taken out when the node stops.
     log: Mutex<Option<LogWriter>>,
@@ -129,6 +136,11 @@ impl Machines {
     /// Whether the node may grant anything.
     fn votes(&self) -> bool {
         self.admission.standing() == Standing::Admitted
+    }
+
+    /// Whether it may answer this request.
+    fn votes_on(&self, request: &Request) -> bool {
+        self.votes() && self.replica.answers(request)
     }
 
     /// Whether so much waits for the disk that this request must not add to it.
@@ -161,11 +173,13 @@ impl Engine {
         wall_ms: fn() -> u64,
     ) -> Arc<Self> {
         let members = links.members().len();
+        let stage = replica.refill_stage();
         // A cluster that has just formed may have learnt many users.
         let is_due = changes.bytes() >= CHECKPOINT_BYTES;
         let frozen = is_due.then(|| changes.freeze(position.records));
         let engine = Arc::new_cyclic(|this| Self {
             me,
+            prepare_quorum: needed,
             machines: Mutex::new(Machines {
                 replica,
                 coordinator,
@@ -181,7 +195,17 @@ impl Engine {
                 keeping: false,
                 sweep: (Bytes::new(), 0),
                 attestations,
-                admission: Admission::new(me, position.into(), members, needed),
+                // One that begins anew asks all.
+                admission: Admission::new(
+                    me,
+                    position.into(),
+                    members,
+                    if stage == RefillStage::Unfenced {
+                        members
+                    } else {
+                        needed
+                    },
+                ),
                 dead: false,
             }),
             log: Mutex::new(Some(log)),
@@ -197,6 +221,9 @@ impl Engine {
         engine.keep_when_durable(&mut engine.lock());
         tokio::spawn(Arc::clone(&engine).keep_time());
         tokio::spawn(attesting::attest(Arc::downgrade(&engine)));
+        if stage != RefillStage::Done {
+            tokio::spawn(refilling::refill(Arc::downgrade(&engine)));
+        }
         engine
     }
 
@@ -244,7 +271,8 @@ impl Engine {
     pub(super) async fn ask(&self, member: usize, request: Request) -> Result<Reply, AskError> {
         let (sender, receiver) = oneshot::channel();
         let taken = self.work(|work| {
-            if !work.machines.admission.answers(member) {
+            let machines = &work.machines;
+            if !machines.admission.answers(member) || !machines.replica.answers(&request) {
                 return Err(AskError::NotVoting);
             }
             if work.machines.is_too_far_behind(&request) {
@@ -376,6 +404,16 @@ impl Engine {
     /// Whether the node may grant anything.
     pub(super) fn votes(&self) -> bool {
         self.lock().votes()
+    }
+
+    /// How far the node is with taking from the others what it lost.
+    pub(super) fn refill_stage(&self) -> RefillStage {
+        self.lock().replica.refill_stage()
+    }
+
+    /// How many keys it holds, deleted ones included.
+    pub(super) fn keys(&self) -> usize {
+        self.lock().replica.len()
     }
 
     /// Where the log stands, durably.
@@ -518,8 +556,8 @@ impl Engine {
                     drop(sender.send(result));
                 }
             }
-            CoordinatorEffect::Send(member, call, _)
-                if member == self.me && !work.machines.votes() =>
+            CoordinatorEffect::Send(member, call, request)
+                if member == self.me && !work.machines.votes_on(&request) =>
             {
                 let now = work.now;
                 work.machines.coordinator.unreachable(

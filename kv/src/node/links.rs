@@ -9,9 +9,11 @@ use sealmoot_rpc::{Connection, Connector, DialError, Link};
 use tracing::{debug, info, warn};
 
 use crate::attest::Attested;
+use crate::clock::Clock;
 use crate::message::{Reply, Request};
 use crate::proto::{
-    AttestRequest, NodeReport, Position, ReplicaClient, StatusReply, StatusRequest,
+    AttestRequest, BeginLifeRequest, NodeReport, Position, ReplicaClient, StatusReply,
+    StatusRequest,
 };
 use crate::wire::{attested_from_wire, reply_from_wire, request_to_wire};
 
@@ -142,6 +144,28 @@ impl Peer {
             position.transpose().map_err(|error| error.to_string())
         };
         Ok((position(reply.remembered)?, position(reply.position)?))
+    }
+
+    /// Tells that this node has begun another life, of which the log is at `own`, and has
+    /// the peer refuse ballots up to `clock`; with [`Clock::ZERO`] it only learns the peer's
+    /// clock. Returns that, and the highest revision of any key that was removed there.
+    ///
+    /// # Errors
+    /// The cause in a few words.
+    pub(super) async fn begin_life(
+        &self,
+        own: Attested,
+        clock: Clock,
+    ) -> Result<(Clock, u64), String> {
+        let request = BeginLifeRequest {
+            position: Some(own.into()),
+            clock: clock.0,
+        };
+        let reply = ReplicaClient::new(self.0.clone())
+            .begin_life(request, ASK_TIMEOUT)
+            .await
+            .map_err(|status| status.message().to_owned())?;
+        Ok((Clock(reply.clock), reply.revision_floor))
     }
 
     /// Asks for one message of the protocol; with the answer comes how far the peer's

@@ -17,6 +17,7 @@ mod opening;
 mod sealed_part;
 mod service;
 pub mod sessions;
+mod set_aside;
 mod startup;
 mod throttling;
 
@@ -49,7 +50,7 @@ use crate::disk::DirectoryDisk;
 use crate::log::{Durable, Log, LogWriter, sealed_file};
 use crate::proto::{EnrolmentServer, ReplicaServer, StoreServer};
 use crate::quorum::Quorums;
-use crate::record::Record;
+use crate::record::{Record, RefillStage};
 use crate::replica::CLOCK_LEAD_MS_MAX;
 use crate::storage::Tree;
 
@@ -57,8 +58,8 @@ pub use engine::Fatal;
 pub use gather::{GatherFailure, Progress};
 pub use identity::IDENTITY_FILE;
 pub use startup::{
-    Enrolled, OpenFailure, Opened, PID_FILE, REVOCATIONS_WITHIN, Verification, enrol, open,
-    reads_identity, verify,
+    Enrolled, OpenFailure, Opened, PID_FILE, REVOCATIONS_WITHIN, Verification, begin_anew, enrol,
+    open, reads_identity, verify,
 };
 
 use audit::NodeAudit;
@@ -532,6 +533,28 @@ impl Node {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Ends when the node holds whatever it may have acknowledged: at once, unless it lost
+    /// its data. Returns how many keys it holds, deleted ones included.
+    pub async fn refilled(&self) -> usize {
+        loop {
+            if let Some(cluster) = self.shared.cluster()
+                && cluster.engine.refill_stage() == RefillStage::Done
+            {
+                return cluster.engine.keys();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The names of the other nodes.
+    #[must_use]
+    pub fn peers(&self) -> Vec<String> {
+        let me = &self.shared.trust.identity.member().name;
+        let call = self.shared.trust.identity.call.body();
+        let others = call.members.iter().filter(|member| member.name != *me);
+        others.map(|member| member.name.to_string()).collect()
     }
 
     /// How many nodes are within reach, and how many there are.

@@ -30,7 +30,7 @@ use super::identity::{
     IDENTITY_BYTES_MAX, IDENTITY_FILE, Identity, IdentityError, create_root_key, read_root_key,
     root_key_candidates,
 };
-use super::sealed_part;
+use super::{sealed_part, set_aside};
 use crate::attest::Attestations;
 use crate::audit::{AuditKey, WITNESSED_FILE};
 use crate::checkpoint::{self, Changes, LoadError};
@@ -40,7 +40,8 @@ use crate::log::{
     self, CreateError, Damage, DamageKind, Log, LogBase, LogKey, LogOptions, OpenError,
     VerifyError, looks_sealed_with,
 };
-use crate::record::Record;
+use crate::quorum::Quorums;
+use crate::record::{Record, RefillStage};
 use crate::replica::Replay;
 use crate::storage::{self, StorageError, StorageKeys, StorageOptions, Tree};
 
@@ -82,6 +83,12 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// Whether the node lost what it held and has to take it from its peers.
+    #[must_use]
+    pub fn is_refilling(&self) -> bool {
+        self.replay.is_refilling()
+    }
+
     /// The lock of the directory, which is held as long as the node runs and this is kept.
     #[must_use]
     pub fn lock(&self) -> Arc<Lock> {
@@ -110,7 +117,15 @@ pub enum OpenFailure {
     /// Others can get at it.
     #[error(transparent)]
     Directory(DirectoryError),
-    /// What is stored fails authentication.
+    /// What the log or a checkpoint holds is damaged or missing; peers have it too.
+    #[error("{file}: {what}")]
+    Data {
+        /// The file.
+        file: String,
+        /// What is wrong, and where.
+        what: String,
+    },
+    /// What is stored and no other node has fails authentication.
     #[error("{file}: {what}")]
     Integrity {
         /// The file.
@@ -118,6 +133,9 @@ pub enum OpenFailure {
         /// What is wrong, and where.
         what: String,
     },
+    /// Too few other nodes hold what this one does.
+    #[error("in a cluster of {0} nodes there are too few others to take everything from")]
+    Alone(usize),
     /// A file beside the data could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -259,6 +277,7 @@ pub fn open(
     let root_key = find_root_key(&disk, directory, key_file, config)?;
     let sealed = SealedFileKey::from_root(&root_key);
     let identity = read_identity(&disk, &sealed)?;
+    set_aside::check_begun(directory)?;
 
     let mut replay = Replay::default();
     let mut attestations = Attestations::default();
@@ -303,7 +322,8 @@ pub fn open(
             | Record::Removed { .. }
             | Record::Incarnation(_)
             | Record::Epoch { .. }
-            | Record::Floors { .. }) => replay.record(record),
+            | Record::Floors { .. }
+            | Record::Refill(_)) => replay.record(record),
         }
         Ok(())
     };
@@ -335,7 +355,7 @@ pub fn open(
     for damage in tree.damages() {
         warn!(%damage, "made good");
     }
-    let mut users = believed(newest, &roots).map_err(|error| OpenFailure::Integrity {
+    let mut users = believed(newest, &roots).map_err(|error| OpenFailure::Data {
         file: "log".to_owned(),
         what: ReplayError::from(error).to_string(),
     })?;
@@ -379,6 +399,46 @@ pub fn open(
     })
 }
 
+/// Gives up what a stopped node's log and checkpoints hold: moves them into a directory of
+/// their own within the node's, whose name is returned, and begins a log that says that the
+/// node has to take everything from its peers. Its identity and its audit log stay.
+///
+/// Done again after a crash, it goes on where it was.
+///
+/// # Errors
+/// [`OpenFailure`]; [`OpenFailure::Alone`] in a cluster of fewer than three nodes.
+pub fn begin_anew(
+    directory: &Path,
+    key_file: Option<&Path>,
+    config: &Path,
+) -> Result<String, OpenFailure> {
+    let (_lock, disk) = take(directory)?;
+    let root_key = find_root_key(&disk, directory, key_file, config)?;
+    let identity = read_identity(&disk, &SealedFileKey::from_root(&root_key))?;
+    let members = identity.call.body().members.len();
+    if members - 1 < Quorums::majority(members).prepare() {
+        return Err(OpenFailure::Alone(members));
+    }
+    let aside = set_aside::move_files(directory)?;
+    let incarnation = u64::from_le_bytes(random::array()?) >> 1;
+    let mut log = Log::create(
+        disk.clone(),
+        LogKey::from_root(&root_key),
+        incarnation,
+        LogOptions::default(),
+    )
+    .map_err(create_failure)?;
+    let record = Record::Refill(RefillStage::Unfenced).encode();
+    let _durable = log
+        .commit(&[record])
+        .map_err(|error| OpenFailure::Disk(error.to_string()))?;
+    let mut tree = open_tree(&disk, &root_key)?;
+    tree.settle(0).map_err(storage_failure)?;
+    // Last: until then it is not to be taken for a node that never voted.
+    set_aside::end(directory)?;
+    Ok(aside)
+}
+
 /// Of what passes with time, what still counts is written anew.
 fn renew_passing<'a>(
     changes: &mut Changes,
@@ -404,7 +464,7 @@ fn open_tree(
 
 fn storage_failure(error: StorageError) -> OpenFailure {
     match error {
-        StorageError::Damaged { file, what } => OpenFailure::Integrity {
+        StorageError::Damaged { file, what } => OpenFailure::Data {
             file,
             what: format!("{what}: failed authentication"),
         },
@@ -418,7 +478,7 @@ fn storage_failure(error: StorageError) -> OpenFailure {
 fn load_failure(directory: &Path, error: LoadError<ReplayError>) -> OpenFailure {
     match error {
         LoadError::Storage(error) => storage_failure(error),
-        error @ (LoadError::Entry(_) | LoadError::Refused(_)) => OpenFailure::Integrity {
+        error @ (LoadError::Entry(_) | LoadError::Refused(_)) => OpenFailure::Data {
             file: directory.display().to_string(),
             what: format!("the checkpoint: {error}"),
         },
@@ -765,20 +825,20 @@ fn open_failure(directory: &Path, error: OpenError<ReplayError>) -> OpenFailure 
     match error {
         OpenError::Damaged(damage) => {
             let Damage { ref file, .. } = damage;
-            OpenFailure::Integrity {
+            OpenFailure::Data {
                 file: file.clone(),
                 what: format!("{damage}: failed authentication"),
             }
         }
-        OpenError::Missing => OpenFailure::Integrity {
+        OpenError::Missing => OpenFailure::Data {
             file: "log-00000001".to_owned(),
             what: "the log is missing".to_owned(),
         },
-        OpenError::NothingOpens { file } => OpenFailure::Integrity {
+        OpenError::NothingOpens { file } => OpenFailure::Data {
             file,
             what: "no group of the log opens: failed authentication".to_owned(),
         },
-        OpenError::Record { number, source } => OpenFailure::Integrity {
+        OpenError::Record { number, source } => OpenFailure::Data {
             file: directory.display().to_string(),
             what: format!("record {number}: {source}"),
         },

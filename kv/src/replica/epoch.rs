@@ -254,14 +254,7 @@ impl Replica {
             return (0, refusal);
         }
         if floor > self.floor || revision_floor > self.revision_floor {
-            self.appended += 1;
-            self.raise_floors(floor, revision_floor);
-            self.floor_record = self.appended;
-            let record = Record::Floors {
-                floor: self.floor,
-                revision_floor: self.revision_floor,
-            };
-            effects.push(Effect::Append(self.appended, record));
+            self.write_floors(floor, revision_floor, effects);
         }
         (self.floor_record, Reply::FloorsRaised)
     }

@@ -42,6 +42,11 @@ pub(crate) use tree::{Memory, Tree, View, both_missing, verify};
 /// A key and its value.
 pub type Pair = (Bytes, Bytes);
 
+/// Whether a file of this name is the storage's.
+pub(crate) fn is_file(name: &str) -> bool {
+    name.starts_with(run::RUN_PREFIX) || manifest::MANIFEST_NAMES.contains(&name)
+}
+
 /// Ordered keys and values.
 pub trait Storage {
     /// The value of a key.

@@ -21,6 +21,8 @@ use crate::failures;
 
 /// How long a node may take until it listens.
 const LISTENING_WITHIN: Duration = Duration::from_secs(30);
+/// How long is waited for a node that takes everything from the others.
+const REFETCHED_WITHIN: Duration = Duration::from_secs(60);
 /// How long is waited for a quorum, which may or may not be there.
 const NEWS_WITHIN: Duration = Duration::from_secs(5);
 
@@ -35,6 +37,10 @@ pub(crate) enum Event {
     Formed,
     /// It serves, and so many of so many nodes are within its reach.
     Ready(String, usize, usize),
+    /// What was wrong with its data, and where that is now.
+    Quarantined(String),
+    /// It has taken from others what it lost.
+    Refetched(String),
     /// It gives up, and why.
     Failed(Value),
 }
@@ -51,6 +57,8 @@ impl Event {
             Self::Ready(name, up, total) => {
                 json!({"event": "ready", "name": name, "up": up, "total": total})
             }
+            Self::Quarantined(what) => json!({"event": "quarantined", "what": what}),
+            Self::Refetched(what) => json!({"event": "refetched", "what": what}),
             Self::Failed(error) => json!({"event": "failed", "failure": error}),
         };
         let mut stdout = std::io::stdout().lock();
@@ -77,6 +85,8 @@ impl Event {
                 let name = value["name"].as_str()?.to_owned();
                 Some(Self::Ready(name, number("up")?, number("total")?))
             }
+            "quarantined" => Some(Self::Quarantined(value["what"].as_str()?.to_owned())),
+            "refetched" => Some(Self::Refetched(value["what"].as_str()?.to_owned())),
             "failed" => Some(Self::Failed(value["failure"].clone())),
             _ => None,
         }
@@ -92,7 +102,7 @@ pub(crate) fn join(
     output: &Output,
 ) -> Result<(), Failure> {
     let mut node = Background::spawn(data)?;
-    node.await_listening()?;
+    node.await_listening(|_| {})?;
     // Who has enrolled comes in any case, and that it formed when all have.
     let deadline = Instant::now() + LISTENING_WITHIN;
     let mut told = (1, 1);
@@ -115,7 +125,7 @@ pub(crate) fn join(
                 hint_login(address, realm, output);
                 return Ok(());
             }
-            Event::Listening | Event::Failed(_) => {}
+            Event::Listening | Event::Quarantined(_) | Event::Refetched(_) | Event::Failed(_) => {}
         }
     }
     output.notice(format!(
@@ -148,12 +158,22 @@ pub(crate) fn start(data: &Path, output: &Output) -> Result<(), Failure> {
         return Err(failures::open(OpenFailure::NotInitialised(data.to_owned())));
     }
     let mut node = Background::spawn(data)?;
-    node.await_listening()?;
-    let deadline = Instant::now() + NEWS_WITHIN;
+    let notice = |event: &Event| match event {
+        Event::Quarantined(what) => output.notice(format!("! {what}")),
+        Event::Refetched(what) => output.notice(format!("✓ {what}")),
+        _ => {}
+    };
+    let mut deadline = node.await_listening(notice)?;
     while let Some(event) = node.next(deadline)? {
-        if let Event::Ready(name, up, total) = event {
-            output.notice(format!("✓ {name} up, {up}/{total}"));
-            return Ok(());
+        notice(&event);
+        match event {
+            Event::Ready(name, up, total) => {
+                output.notice(format!("✓ {name} up, {up}/{total}"));
+                return Ok(());
+            }
+            // Taking everything from the others takes its time.
+            Event::Quarantined(_) => deadline = Instant::now() + REFETCHED_WITHIN,
+            _ => {}
         }
     }
     output.notice(format!(
@@ -210,11 +230,17 @@ impl Background {
         Ok(Self { child, events })
     }
 
-    fn await_listening(&mut self) -> Result<(), Failure> {
+    /// Returns until when further news are worth waiting for. `notice` is told what came
+    /// before.
+    fn await_listening(&mut self, notice: impl Fn(&Event)) -> Result<Instant, Failure> {
         let deadline = Instant::now() + LISTENING_WITHIN;
+        let mut patience = NEWS_WITHIN;
         while let Some(event) = self.next(deadline)? {
-            if event == Event::Listening {
-                return Ok(());
+            notice(&event);
+            match event {
+                Event::Listening => return Ok(Instant::now() + patience),
+                Event::Quarantined(_) => patience = REFETCHED_WITHIN,
+                _ => {}
             }
         }
         let _ = self.child.kill();

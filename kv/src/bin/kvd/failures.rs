@@ -30,6 +30,12 @@ pub(crate) fn open(error: OpenFailure) -> Failure {
         }
         OpenFailure::Integrity { .. } => Failure::new(Code::Integrity, &error)
             .hint("list all damaged places with: kvd verify DIR"),
+        OpenFailure::Data { .. } => Failure::new(Code::Integrity, &error).hint(
+            "list all damaged places with: kvd verify DIR; without --no-refetch, kvd start \
+             sets the data aside and takes it from the other nodes",
+        ),
+        OpenFailure::Alone(_) => Failure::new(Code::Integrity, &error)
+            .hint("list all damaged places with: kvd verify DIR; restore a backup"),
         OpenFailure::File(FileError::Exists(ref path))
             if path.extension().is_some_and(|ending| ending == "key") =>
         {
@@ -72,7 +78,7 @@ pub(crate) fn node(error: NodeError) -> Failure {
             .hint("make new ones with: authctl node invite NAME=ADDR…"),
         NodeError::Disk(Fatal::RolledBack { .. }) => Failure::new(Code::WrongState, &error).hint(
             "its directory was put back to an older copy, and writes that it acknowledged \
-             are missing: start it on the newest copy that there is",
+             are missing: start it on the newest copy that there is, or without --no-refetch",
         ),
         NodeError::Gather(GatherFailure::Disk(_)) | NodeError::Disk(_) | NodeError::Internal(_) => {
             Failure::internal(&error)

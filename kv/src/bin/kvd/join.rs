@@ -89,7 +89,10 @@ pub(crate) fn join(args: &JoinArgs, common: &CommonArgs, output: &Output) -> Res
             node::open(&args.data, Some(&key_file), &places.config).map_err(failures::open)?;
         args.login.apply(&mut opened);
         let destroy = || Ok(files::remove(&args.invite)?);
-        run::run(opened, &args.data, &voice, destroy, output)
+        match run::run(opened, &args.data, &voice, destroy, output)? {
+            run::Outcome::Stopped => Ok(()),
+            run::Outcome::RolledBack(failure) => Err(failure),
+        }
     })
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sealmoot_authn::cli::{self, Code, CommonArgs, Failure, Output, Places};
 use sealmoot_authn::files::{self, Existing};
 use sealmoot_authn::throttle::ThrottleLimits;
-use sealmoot_kv::node::{self, Node, Opened, Progress};
+use sealmoot_kv::node::{self, Fatal, Node, OpenFailure, Opened, Progress};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -32,6 +32,10 @@ pub(crate) struct StartArgs {
     key: KeyArgs,
     #[command(flatten)]
     login: LoginArgs,
+    /// Refuse to start on damaged or old data; otherwise it is set aside within the
+    /// directory and taken from the other nodes again
+    #[arg(long)]
+    no_refetch: bool,
     /// This process is the one in the background
     #[arg(long, hide = true)]
     background: bool,
@@ -85,23 +89,51 @@ pub(crate) fn start(args: &StartArgs, common: &CommonArgs, output: &Output) -> R
     let voice = Voice::new(args.background);
     voice.report_failure(|| {
         init_logging(common, args.background);
-        let mut opened = node::open(&args.data, args.key.key_file.as_deref(), &places.config)
-            .map_err(failures::open)?;
-        args.login.apply(&mut opened);
-        let mut left_over = LeftOver::of(&opened.identity);
-        if opened.roster.is_some()
-            && let Some(left_over) = left_over.take()
-        {
-            left_over.destroy(output);
-        }
-        let destroy = || {
-            if let Some(left_over) = left_over {
+        let key_file = args.key.key_file.as_deref();
+        let begin_anew = |what: Failure| {
+            let aside = node::begin_anew(&args.data, key_file, &places.config);
+            let aside = aside.map_err(failures::open)?;
+            let what = format!("{}; quarantined in {aside}", what.message);
+            voice.event(Event::Quarantined(what.clone()));
+            output.notice(format!("! {what}"));
+            Ok::<_, Failure>(())
+        };
+        loop {
+            let mut opened = match node::open(&args.data, key_file, &places.config) {
+                Err(damaged @ OpenFailure::Data { .. }) if !args.no_refetch => {
+                    begin_anew(failures::open(damaged))?;
+                    continue;
+                }
+                opened => opened.map_err(failures::open)?,
+            };
+            args.login.apply(&mut opened);
+            let mut left_over = LeftOver::of(&opened.identity);
+            if opened.roster.is_some()
+                && let Some(left_over) = left_over.take()
+            {
                 left_over.destroy(output);
             }
-            Ok(())
-        };
-        run(opened, &args.data, &voice, destroy, output)
+            let destroy = || {
+                if let Some(left_over) = left_over {
+                    left_over.destroy(output);
+                }
+                Ok(())
+            };
+            match run(opened, &args.data, &voice, destroy, output)? {
+                Outcome::Stopped => return Ok(()),
+                Outcome::RolledBack(failure) if args.no_refetch => return Err(failure),
+                Outcome::RolledBack(failure) => begin_anew(failure)?,
+            }
+        }
     })
+}
+
+/// How a node ended.
+pub(crate) enum Outcome {
+    /// Somebody stopped it.
+    Stopped,
+    /// Its data is older than what it has voted on.
+    RolledBack(Failure),
 }
 
 /// How a node speaks to whoever started it: on standard output for people and
@@ -172,7 +204,7 @@ pub(crate) fn run(
     voice: &Voice,
     formed: impl FnOnce() -> Result<(), Failure>,
     output: &Output,
-) -> Result<(), Failure> {
+) -> Result<Outcome, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -201,7 +233,7 @@ async fn serve(
     voice: &Voice,
     formed: impl FnOnce() -> Result<(), Failure>,
     output: &Output,
-) -> Result<(), Failure> {
+) -> Result<Outcome, Failure> {
     let name = opened.identity.member().name.to_string();
     let address = opened.identity.member().address.clone();
     let realm = opened.identity.realm();
@@ -215,6 +247,7 @@ async fn serve(
     };
     tokio::pin!(ended);
 
+    let is_refilling = opened.is_refilling();
     let mut node = Node::start(opened, cli::now_ms)
         .await
         .map_err(failures::node)?;
@@ -222,8 +255,12 @@ async fn serve(
     files::write(pid_file, pid.as_bytes(), Existing::Replace)?;
     voice.event(Event::Listening);
 
-    let was_formed = node.is_formed();
+    // One that lost its data is of a cluster that formed long ago.
+    let was_formed = is_refilling || node.is_formed();
     let progress = |progress: &Progress| {
+        if is_refilling {
+            return;
+        }
         let (enrolled, total) = (progress.enrolled, progress.total);
         voice.event(Event::Enrolled(enrolled, total, progress.missing.clone()));
         if enrolled < total {
@@ -237,8 +274,13 @@ async fn serve(
     let patience = async {
         if was_formed {
             tokio::time::sleep(SILENCE_MAX).await;
+            let what = if is_refilling {
+                "tell it who they are"
+            } else {
+                "hand it its login secrets"
+            };
             output.notice(format!(
-                "{name} listens at {address} and waits for other nodes to hand it its login secrets"
+                "{name} listens at {address} and waits for other nodes to {what}"
             ));
         }
         std::future::pending::<()>().await;
@@ -271,7 +313,24 @@ async fn serve(
             () = node.within_quorum() => {}
             () = patience => {}
             end = &mut ended => return stop(node, end).await,
-            fatal = node.failed() => return Err(failures::node(fatal.into())),
+            fatal = node.failed() => return ended_by(fatal),
+        }
+        if is_refilling {
+            let patience = async {
+                tokio::time::sleep(SILENCE_MAX).await;
+                output.notice(format!("{name} takes what it lost from the other nodes"));
+                std::future::pending::<()>().await;
+            };
+            let keys = tokio::select! {
+                keys = node.refilled() => keys,
+                () = patience => 0,
+                end = &mut ended => return stop(node, end).await,
+                fatal = node.failed() => return ended_by(fatal),
+            };
+            let from = node.peers().join(", ");
+            let what = format!("{name} refetched {keys} keys from {from}");
+            voice.event(Event::Refetched(what.clone()));
+            output.notice(format!("✓ {what}"));
         }
         let (up, total) = node.reachable();
         output.notice(format!("✓ {name} up  {address}  {up}/{total}"));
@@ -280,15 +339,25 @@ async fn serve(
     tokio::select! {
         end = &mut ended => stop(node, end).await,
         // Nothing more is acknowledged: what is in flight ends unanswered.
-        fatal = node.failed() => Err(failures::node(fatal.into())),
+        fatal = node.failed() => ended_by(fatal),
     }
 }
 
-async fn stop(node: Node, end: End) -> Result<(), Failure> {
+fn ended_by(fatal: Fatal) -> Result<Outcome, Failure> {
+    let is_old = matches!(fatal, Fatal::RolledBack { .. });
+    let failure = failures::node(fatal.into());
+    if is_old {
+        Ok(Outcome::RolledBack(failure))
+    } else {
+        Err(failure)
+    }
+}
+
+async fn stop(node: Node, end: End) -> Result<Outcome, Failure> {
     let drained = tokio::time::timeout(Duration::from_secs(10), node.stop()).await;
     drained.map_err(|_| Failure::internal("the node did not stop in time"))?;
     match end {
-        End::Terminated => Ok(()),
+        End::Terminated => Ok(Outcome::Stopped),
         End::Interrupted => Err(Failure::new(
             Code::Interrupted,
             "interrupted; stopped cleanly",

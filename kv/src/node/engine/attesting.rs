@@ -4,7 +4,10 @@
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
+use tracing::debug;
+
 use super::{Attested, Engine, Fatal, Standing};
+use crate::record::RefillStage;
 
 /// How often members are asked until the node votes.
 const ASK_EVERY: Duration = Duration::from_millis(20);
@@ -25,6 +28,14 @@ pub(super) async fn attest(engine: Weak<Engine>) {
         let Some(engine) = engine.upgrade() else {
             return;
         };
+        if engine.refill_stage() == RefillStage::Unfenced {
+            if let Err(cause) = engine.fence_former_life().await {
+                debug!(%cause, "the former life is not stopped yet");
+                drop(engine);
+                tokio::time::sleep(ASK_EVERY).await;
+                continue;
+            }
+        }
         engine.ask_members(&mut told).await;
         let standing = {
             let mut machines = engine.lock();

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use sealmoot_rpc::{CallContext, Code, Execution, Status};
 
 use super::not_formed;
+use crate::clock::Clock;
 use crate::node::authorizer::Claims;
 use crate::node::{Cluster, Shared};
 use crate::proto::{
-    AttestReply, AttestRequest, Position, Replica, ReplicaReply, ReplicaRequest, StatusReply,
-    StatusRequest,
+    AttestReply, AttestRequest, BeginLifeReply, BeginLifeRequest, Position, Replica, ReplicaReply,
+    ReplicaRequest, StatusReply, StatusRequest,
 };
 use crate::wire::{attested_from_wire, reply_to_wire, request_from_wire};
 
@@ -79,6 +80,36 @@ impl Replica for ReplicaService {
         Ok(AttestReply {
             remembered: remembered.map(Position::from),
             position: Some(cluster.engine.attested_for(member).into()),
+        })
+    }
+
+    async fn begin_life(
+        &self,
+        context: CallContext,
+        request: BeginLifeRequest,
+    ) -> Result<BeginLifeReply, Status> {
+        let (cluster, member) = self.member(&context)?;
+        let position = request.position.as_ref().map(attested_from_wire);
+        let Some(Ok(position)) = position else {
+            return Err(Status::new(
+                Code::InvalidArgument,
+                Execution::NotStarted,
+                "a position is missing or malformed",
+            ));
+        };
+        let begun = cluster
+            .engine
+            .begin_life_of(member, position, Clock(request.clock));
+        let (clock, revision_floor) = begun.await.map_err(|error| {
+            Status::new(
+                Code::FailedPrecondition,
+                Execution::MaybeExecuted,
+                error.to_string(),
+            )
+        })?;
+        Ok(BeginLifeReply {
+            clock: clock.0,
+            revision_floor,
         })
     }
 
