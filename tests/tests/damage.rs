@@ -115,7 +115,7 @@ impl Scene {
     fn refuses_or_serves_right(&self, what: &str) -> bool {
         let home = &self.cluster.home;
         let command = home
-            .run(Program::Kvd, &format!("start --data {VICTIM}"))
+            .run(Program::Kvd, &format!("start --no-refetch --data {VICTIM}"))
             .into_command();
         let mut node = Node::run(command, home.path("victim.messages"));
         match node.ready_or_end() {

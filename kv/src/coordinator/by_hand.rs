@@ -34,9 +34,14 @@ impl Prompt {
     }
 
     fn new(key: u8) -> Self {
+        Self::with_replica(key, Replay::default())
+    }
+
+    /// What a replica of this past answers; its log is empty.
+    pub(super) fn with_replica(key: u8, replay: Replay) -> Self {
         let disk = MemoryDisk::new();
         Self {
-            replica: Replay::default().finish(EPOCH, 0),
+            replica: replay.finish(EPOCH, 0),
             log: Log::create(disk.clone(), log_key(key), 1, options()).expect("created"),
             disk,
             key,
@@ -52,6 +57,15 @@ impl Prompt {
             if let Some(reply) = self.settle(&mut effects) {
                 return reply;
             }
+        }
+    }
+
+    /// Has the replica do something that no request asks for, and syncs what it appends.
+    pub(super) fn work(&mut self, act: impl FnOnce(&mut Replica, &mut Vec<ReplicaEffect>)) {
+        let mut effects = Vec::new();
+        act(&mut self.replica, &mut effects);
+        while !effects.is_empty() {
+            self.settle(&mut effects);
         }
     }
 

@@ -659,6 +659,8 @@ mod directed;
 #[cfg(test)]
 mod forget_tests;
 #[cfg(test)]
+mod refill_tests;
+#[cfg(test)]
 mod schedules;
 #[cfg(test)]
 mod settings_tests;

@@ -96,7 +96,7 @@ impl Nodes {
 
     /// Starts a node; it may not get ready before others do.
     pub(crate) fn start(&mut self, host: usize) {
-        self.nodes[host] = Some(self.spawn(host, "start --data"));
+        self.nodes[host] = Some(self.spawn(host, "start --no-refetch --data"));
         self.starting[host] = true;
     }
 
