@@ -147,6 +147,14 @@ impl Cluster {
         self.nodes[index].insert(node)
     }
 
+    /// Starts a node with more arguments, parted at spaces, and waits until it is ready.
+    #[track_caller]
+    pub fn start_with(&mut self, index: usize, more: &str) {
+        let name = NAMES[index];
+        let node = self.foreground(name, &format!("start --data {name} {more}"));
+        self.nodes[index].insert(node).ready();
+    }
+
     /// Starts these nodes and waits until they are ready.
     #[track_caller]
     pub fn start(&mut self, indices: &[usize]) {

@@ -19,6 +19,9 @@ const LANES: usize = 32;
 /// Rounds of damage, at volume 1.
 const ROUNDS: usize = 3;
 
+/// How long anything may take.
+const WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// One client that writes every lane's next number once its last one was acknowledged and
 /// read again.
 struct Load {
@@ -179,6 +182,66 @@ fn do_harm(cluster: &Cluster, victim: usize, harm: Harm, random: &mut Random) {
     }
 }
 
+/// How often a node has set data aside.
+fn aside(cluster: &Cluster, node: usize) -> usize {
+    let entries = fs::read_dir(cluster.data(node)).expect("a directory");
+    let names = entries.map(|entry| entry.expect("listed").file_name());
+    let aside = names.filter(|name| name.to_string_lossy().starts_with("quarantined-"));
+    aside.count()
+}
+
+#[test]
+fn a_scrub_finds_damage_of_a_running_node_and_the_node_repairs_it() {
+    let mut random = Random::of_test("scrub");
+    let mut cluster = Cluster::form();
+    let load = Load::start(&cluster);
+    load.goes_on();
+    // Stopping writes a checkpoint.
+    cluster.stop(1);
+    cluster.start_with(1, "--scrub-every 200ms");
+    cluster.await_whole();
+    let directory = cluster.data(1);
+    let before = load.steps.load(Ordering::Relaxed);
+    let runs: Vec<String> = data_files(&directory)
+        .into_iter()
+        .filter(|file| file.starts_with("run-"))
+        .collect();
+    for manifest in ["manifest-a", "manifest-b"] {
+        let path = directory.join(manifest);
+        let kept = fs::read(&path).expect("a manifest");
+        drop(Flipped::at(&path, random.below(kept.len() as u64), 0x40));
+        let flipped = fs::read(&path).expect("a manifest");
+        sealmoot_tests::poll::eventually("it is written again", WITHIN, || {
+            (fs::read(&path).ok()? != flipped).then_some(())
+        });
+    }
+    assert_eq!(
+        aside(&cluster, 1),
+        0,
+        "a manifest is written again from memory"
+    );
+    let path = directory.join(&runs[0]);
+    let length = fs::metadata(&path).expect("there").len();
+    drop(Flipped::at(&path, random.below(length), 0x40));
+    sealmoot_tests::poll::eventually("it is set aside", WITHIN, || {
+        (aside(&cluster, 1) == 1).then_some(())
+    });
+    cluster.await_whole();
+    load.goes_on();
+    assert!(load.steps.load(Ordering::Relaxed) > before);
+    let steps = load.end();
+    // It holds what it did: with the others' help alone it could not be asked.
+    cluster.stop(0);
+    for (number, step) in steps {
+        let got = cluster.kv(&format!("get {} -o raw", lane(number)));
+        let right = format!("{step} {}", "v".repeat(number * 7));
+        assert_eq!(got.succeeded().text(), right);
+    }
+    cluster.stop(1);
+    let verified = cluster.home.kvd(&format!("verify {} -o json", NAMES[1]));
+    assert_eq!(verified.data("verify")["ok"], true);
+}
+
 #[test]
 fn whatever_happens_to_one_nodes_data_clients_notice_nothing() {
     let mut random = Random::of_test("refetch");
@@ -232,12 +295,7 @@ fn whatever_happens_to_one_nodes_data_clients_notice_nothing() {
         cluster.start(&[victim]);
         cluster.await_whole();
         load.goes_on();
-        let aside = fs::read_dir(cluster.data(victim)).expect("a directory");
-        let aside = aside.filter(|entry| {
-            let name = entry.as_ref().expect("listed").file_name();
-            name.to_string_lossy().starts_with("quarantined-")
-        });
-        assert!(aside.count() >= 1, "{harm:?} went unnoticed");
+        assert!(aside(&cluster, victim) >= 1, "{harm:?} went unnoticed");
     }
     let steps = load.end();
     println!("{} rounds of the lanes", steps.values().sum::<u64>());

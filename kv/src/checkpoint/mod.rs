@@ -32,7 +32,7 @@ use crate::record::Record;
 use crate::storage::{Memory, StorageError, View};
 
 pub(crate) use changes::{Changes, Frozen};
-pub(crate) use keeper::Keeper;
+pub(crate) use keeper::{Keeper, Kept};
 
 const SMALL: u8 = 1;
 const SIGNED: u8 = 2;

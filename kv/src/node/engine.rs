@@ -6,6 +6,7 @@
 //! answer of the replica leaves when the writer reports a sync.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,9 @@ pub enum Fatal {
     /// The disk or the program failed.
     #[error("the node cannot go on: {0}")]
     Failed(String),
+    /// What was written earlier is damaged, and the others hold it.
+    #[error("{0}")]
+    Damaged(String),
     /// Another node remembers more of this node's log than there is.
     #[error(
         "the data of this node is older than what it has voted on: {peer} remembers \
@@ -126,6 +130,8 @@ pub(super) struct Engine {
     links: Arc<Links>,
     durable: watch::Sender<u64>,
     fatal: watch::Sender<Option<Fatal>>,
+    /// Whether damage was found.
+    is_giving_up: AtomicBool,
     busy: Notify,
     started: Instant,
     wall_ms: fn() -> u64,
@@ -213,6 +219,7 @@ impl Engine {
             links,
             durable: watch::Sender::new(position.records),
             fatal: watch::Sender::new(None),
+            is_giving_up: AtomicBool::new(false),
             busy: Notify::new(),
             started: Instant::now(),
             wall_ms,
@@ -367,6 +374,15 @@ impl Engine {
     pub(super) fn on_disk_failure(&self, cause: &dyn std::fmt::Display) {
         self.fatal
             .send_replace(Some(Fatal::Failed(format!("the disk failed: {cause}"))));
+    }
+
+    /// Takes the report of damage in what was written earlier: the node gives its data up,
+    /// once all others can give it back.
+    pub(super) fn on_damage(&self, damage: &dyn std::fmt::Display) {
+        if !self.is_giving_up.swap(true, Ordering::Relaxed) {
+            let given_up = refilling::give_up(self.this.clone(), damage.to_string());
+            tokio::spawn(given_up);
+        }
     }
 
     /// Ends when the disk has failed.

@@ -44,7 +44,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::ballot::Proposer;
-use crate::checkpoint::{Changes, Keeper};
+use crate::checkpoint::{Changes, Keeper, Kept};
 use crate::coordinator::Coordinator;
 use crate::disk::DirectoryDisk;
 use crate::log::{Durable, Log, LogWriter, sealed_file};
@@ -58,8 +58,8 @@ pub use engine::Fatal;
 pub use gather::{GatherFailure, Progress};
 pub use identity::IDENTITY_FILE;
 pub use startup::{
-    Enrolled, OpenFailure, Opened, PID_FILE, REVOCATIONS_WITHIN, Verification, begin_anew, enrol,
-    open, reads_identity, verify,
+    Enrolled, OpenFailure, Opened, PID_FILE, REVOCATIONS_WITHIN, SCRUB_EVERY, Verification,
+    begin_anew, enrol, open, reads_identity, verify,
 };
 
 use audit::NodeAudit;
@@ -133,6 +133,7 @@ struct OpenedLog {
     replay: crate::replica::Replay,
     attestations: crate::attest::Attestations,
     revocations_within: Duration,
+    scrub_every: Duration,
 }
 
 impl OpenedLog {
@@ -274,6 +275,7 @@ impl Node {
                 replay: opened.replay,
                 attestations: opened.attestations,
                 revocations_within: opened.revocations_within,
+                scrub_every: opened.scrub_every,
             }),
             _lock: opened.lock,
         })
@@ -457,8 +459,8 @@ impl Node {
             drop(reports.send(outcome.map(Report::Durable).map_err(internal)));
         })
         .map_err(internal)?;
-        let keeper = Keeper::spawn(opened.tree, segments, move |outcome| {
-            drop(kept.send(outcome.map(|_| Report::Kept).map_err(internal)));
+        let keeper = Keeper::spawn(opened.tree, segments, opened.scrub_every, move |outcome| {
+            drop(kept.send(outcome.map(Report::Kept).map_err(internal)));
         })
         .map_err(internal)?;
         let engine = Engine::start(
@@ -479,7 +481,8 @@ impl Node {
                 };
                 match outcome {
                     Ok(Report::Durable(durable)) => engine.on_durable(durable),
-                    Ok(Report::Kept) => engine.on_kept(),
+                    Ok(Report::Kept(Kept::Written)) => engine.on_kept(),
+                    Ok(Report::Kept(Kept::Damaged(damage))) => engine.on_damage(&damage),
                     Err(error) => engine.on_disk_failure(&error),
                 }
             }
@@ -591,8 +594,8 @@ impl Node {
 enum Report {
     /// A sync.
     Durable(Durable),
-    /// A checkpoint.
-    Kept,
+    /// A checkpoint, or damage of a former one.
+    Kept(Kept),
 }
 
 /// Answers logins from now on.

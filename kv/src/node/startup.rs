@@ -67,6 +67,8 @@ pub struct Opened {
     /// How long ago it may have compared its records with a quorum and still serve
     /// sessions; may be changed before the start.
     pub revocations_within: Duration,
+    /// How long after one scrub of the checkpoints the next begins.
+    pub scrub_every: Duration,
     pub(super) disk: DirectoryDisk,
     pub(super) sealed: SealedFileKey,
     /// What the invite sealed, until it was opened.
@@ -95,6 +97,9 @@ impl Opened {
         Arc::clone(&self.lock)
     }
 }
+
+/// How long after one scrub the next begins.
+pub const SCRUB_EVERY: Duration = Duration::from_secs(600);
 
 /// Why a directory was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -355,6 +360,14 @@ pub fn open(
     for damage in tree.damages() {
         warn!(%damage, "made good");
     }
+    // The list of nodes was durable before the login secrets were: a log without it is not
+    // the one that this node began with.
+    if identity.login.is_some() && roster.is_none() && !replay.is_refilling() {
+        return Err(OpenFailure::Data {
+            file: "log".to_owned(),
+            what: "it does not hold the list of nodes that it held".to_owned(),
+        });
+    }
     let mut users = believed(newest, &roots).map_err(|error| OpenFailure::Data {
         file: "log".to_owned(),
         what: ReplayError::from(error).to_string(),
@@ -386,6 +399,7 @@ pub fn open(
         users,
         throttle,
         revocations_within: REVOCATIONS_WITHIN,
+        scrub_every: SCRUB_EVERY,
         time_ms,
         disk,
         sealed,

@@ -37,7 +37,7 @@ pub use batch::{BATCH_BYTES_MAX, Change, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 pub use engine::{SealedStorage, Sizes, Snapshot};
 pub use options::{OptionsError, StorageKeys, StorageOptions};
 pub use plain::PlainStorage;
-pub(crate) use tree::{Memory, Tree, View, both_missing, verify};
+pub(crate) use tree::{Memory, Scrub, Tree, View, both_missing, verify};
 
 /// A key and its value.
 pub type Pair = (Bytes, Bytes);

@@ -8,6 +8,10 @@
 //! 2. both copies of the manifest are replaced
 //! 3. what neither of them names is removed: older runs, and segments of the log
 
+mod scrub;
+
+pub(crate) use scrub::Scrub;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -76,6 +76,8 @@ pub(crate) fn node(error: NodeError) -> Failure {
         .hint("kvd help invite_invalid"),
         NodeError::Gather(GatherFailure::Expired) => Failure::new(Code::InviteExpired, &error)
             .hint("make new ones with: authctl node invite NAME=ADDR…"),
+        NodeError::Disk(Fatal::Damaged(_)) => Failure::new(Code::Integrity, &error)
+            .hint("list all damaged places with: kvd verify DIR, once it is stopped"),
         NodeError::Disk(Fatal::RolledBack { .. }) => Failure::new(Code::WrongState, &error).hint(
             "its directory was put back to an older copy, and writes that it acknowledged \
              are missing: start it on the newest copy that there is, or without --no-refetch",

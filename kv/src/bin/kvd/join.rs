@@ -91,7 +91,7 @@ pub(crate) fn join(args: &JoinArgs, common: &CommonArgs, output: &Output) -> Res
         let destroy = || Ok(files::remove(&args.invite)?);
         match run::run(opened, &args.data, &voice, destroy, output)? {
             run::Outcome::Stopped => Ok(()),
-            run::Outcome::RolledBack(failure) => Err(failure),
+            run::Outcome::Lost(failure) => Err(failure),
         }
     })
 }

@@ -70,6 +70,15 @@ pub(crate) struct LoginArgs {
         value_parser = cli::parse_duration
     )]
     revocations_within: Duration,
+    /// How long after one scrub of its checkpoints the node begins the next
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "10m",
+        hide_short_help = true,
+        value_parser = cli::parse_duration
+    )]
+    scrub_every: Duration,
 }
 
 impl LoginArgs {
@@ -78,6 +87,7 @@ impl LoginArgs {
         let limits = ThrottleLimits::with_attempts(self.login_attempts);
         opened.throttle.set_limits(limits);
         opened.revocations_within = self.revocations_within;
+        opened.scrub_every = self.scrub_every;
     }
 }
 
@@ -121,8 +131,8 @@ pub(crate) fn start(args: &StartArgs, common: &CommonArgs, output: &Output) -> R
             };
             match run(opened, &args.data, &voice, destroy, output)? {
                 Outcome::Stopped => return Ok(()),
-                Outcome::RolledBack(failure) if args.no_refetch => return Err(failure),
-                Outcome::RolledBack(failure) => begin_anew(failure)?,
+                Outcome::Lost(failure) if args.no_refetch => return Err(failure),
+                Outcome::Lost(failure) => begin_anew(failure)?,
             }
         }
     })
@@ -132,8 +142,8 @@ pub(crate) fn start(args: &StartArgs, common: &CommonArgs, output: &Output) -> R
 pub(crate) enum Outcome {
     /// Somebody stopped it.
     Stopped,
-    /// Its data is older than what it has voted on.
-    RolledBack(Failure),
+    /// Its data is damaged, or older than what it has voted on.
+    Lost(Failure),
 }
 
 /// How a node speaks to whoever started it: on standard output for people and
@@ -344,10 +354,10 @@ async fn serve(
 }
 
 fn ended_by(fatal: Fatal) -> Result<Outcome, Failure> {
-    let is_old = matches!(fatal, Fatal::RolledBack { .. });
+    let is_lost = matches!(fatal, Fatal::RolledBack { .. } | Fatal::Damaged(_));
     let failure = failures::node(fatal.into());
-    if is_old {
-        Ok(Outcome::RolledBack(failure))
+    if is_lost {
+        Ok(Outcome::Lost(failure))
     } else {
         Err(failure)
     }

@@ -10,7 +10,7 @@ use sealmoot_authn::policy::RESERVED_PREFIX;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::{AskError, Attested, Command, Engine};
+use super::{AskError, Attested, Command, Engine, Fatal};
 use crate::clock::Clock;
 use crate::message::{Reply, Request, SCAN_ENTRIES_MAX};
 use crate::record::{Record, RefillStage};
@@ -21,6 +21,8 @@ const IN_FLIGHT_MAX: usize = 64;
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 /// The pause behind a pass that did not reach every key.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long each member waits for those before it to give up damaged data.
+const TURN: Duration = Duration::from_secs(2);
 /// How often it is told how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -56,6 +58,30 @@ pub(super) async fn refill(engine: Weak<Engine>) {
         }
         drop(engine);
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Ends a node with damaged data as soon as all others hold theirs. Until then it goes on:
+/// what it has in memory is right, and may be needed.
+pub(super) async fn give_up(engine: Weak<Engine>, damage: String) {
+    loop {
+        let Some(engine) = engine.upgrade() else {
+            return;
+        };
+        // Two that find damage at the same moment must not both give up.
+        let turn = TURN * u32::try_from(engine.me).unwrap_or(u32::MAX);
+        tokio::time::sleep(turn).await;
+        let own = engine.lock().admission.own();
+        match engine.ask_all_to_begin(own, Clock::ZERO).await {
+            Ok(_) => {
+                let fatal = Fatal::Damaged(format!("{damage}: failed authentication"));
+                engine.fatal.send_replace(Some(fatal));
+                return;
+            }
+            Err(cause) => warn!(%damage, %cause, "not set aside before the others hold theirs"),
+        }
+        drop(engine);
+        tokio::time::sleep(TELL_EVERY).await;
     }
 }
 

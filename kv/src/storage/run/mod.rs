@@ -246,6 +246,18 @@ impl<F: DiskFile> Run<F> {
         Ok(())
     }
 
+    /// Authenticates the block at a place; how long it is, or none behind the last.
+    pub(super) fn verify_block(&self, at: usize) -> Result<Option<u64>, StorageError> {
+        let Some(block) = self.block(at, None)? else {
+            return Ok(None);
+        };
+        let placed = &self.blocks[at];
+        if block.entries.last().map(|(key, _)| key) != Some(&placed.last) {
+            return Err(self.damaged("the index does not fit the blocks"));
+        }
+        Ok(Some(u64::from(placed.length)))
+    }
+
     /// The block at a place; none behind the last.
     fn block(
         &self,
