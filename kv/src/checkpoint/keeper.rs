@@ -29,8 +29,8 @@ const WIPE_PAGE: usize = 4096;
 /// What the thread reports.
 #[derive(Debug)]
 pub(crate) enum Kept {
-    /// A checkpoint.
-    Written,
+    /// A checkpoint through this record.
+    Through(u64),
     /// What was written earlier is damaged.
     Damaged(StorageError),
 }
@@ -44,8 +44,9 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Starts the thread. It calls `report` for each checkpoint, or with why it was not
-    /// written; then it ends, and the process has to. With this pause between, all that was written is read again.
+    /// Starts the thread. It calls `report` for each checkpoint, with the number of the
+    /// record through which it reaches, or with why it was not written; then it ends, and
+    /// the process has to. With this pause between, all that was written is read again.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -111,7 +112,7 @@ fn run<D: Disk>(
         let next = jobs.recv_timeout(pause);
         let done = match next {
             Ok(frozen) => write(&mut tree, segments, &frozen)
-                .map(|()| report(Ok(Kept::Written)))
+                .map(|()| report(Ok(Kept::Through(frozen.through))))
                 .and_then(|()| tree.tend(0)),
             Err(RecvTimeoutError::Timeout) if stopping.load(Ordering::Acquire) => return,
             Err(RecvTimeoutError::Timeout) => {

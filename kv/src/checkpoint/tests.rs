@@ -2,6 +2,7 @@
 //! would have said.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use sealmoot_authn::roots::Roots;
@@ -9,7 +10,7 @@ use sealmoot_crypto::secret::SecretArray;
 use sealmoot_crypto::signature::SigningKey;
 
 use super::keeper::write;
-use super::{Changes, Keeper, load};
+use super::{Changes, Keeper, Kept, load};
 use crate::attest::Attested;
 use crate::ballot::{Ballot, Proposer};
 use crate::clock::Clock;
@@ -229,6 +230,9 @@ fn a_start_from_checkpoints_knows_what_the_whole_log_says() {
     }
 }
 
+/// No scrub comes in between.
+const NEVER: Duration = Duration::from_secs(3600);
+
 #[test]
 fn the_log_gives_its_space_back() {
     let disk = MemoryDisk::new();
@@ -237,7 +241,7 @@ fn the_log_gives_its_space_back() {
     runs.settle(0).expect("settled");
     let mut changes = Changes::new(roots());
     let (reports, reported) = std::sync::mpsc::channel();
-    let keeper = Keeper::spawn(runs, log.segments().clone(), move |report| {
+    let keeper = Keeper::spawn(runs, log.segments().clone(), NEVER, move |report| {
         drop(reports.send(report.map_err(|error| error.to_string())));
     });
     let keeper = keeper.expect("started");
@@ -256,7 +260,11 @@ fn the_log_gives_its_space_back() {
         changes.note(at, &record, &bytes);
         if at % 100 == 0 {
             keeper.keep(changes.freeze(at));
-            assert_eq!(reported.recv(), Ok(Ok(at)));
+            let report = reported.recv().expect("reported").expect("written");
+            assert!(
+                matches!(report, Kept::Through(through) if through == at),
+                "{report:?}"
+            );
         }
     }
     drop(keeper);
@@ -280,11 +288,59 @@ fn a_checkpoint_that_is_not_written_is_reported() {
     changes.note(1, &record, &record.encode().into());
     let (reports, reported) = std::sync::mpsc::channel();
     let segments = log.segments().clone();
-    let keeper = Keeper::spawn(runs, segments, move |report| drop(reports.send(report)));
+    let keeper = Keeper::spawn(runs, segments, NEVER, move |report| {
+        drop(reports.send(report));
+    });
     let keeper = keeper.expect("started");
     disk.fail_at(disk.effects() + 3, std::io::ErrorKind::StorageFull);
     keeper.keep(changes.freeze(1));
     assert!(reported.recv().expect("reported").is_err());
     // It writes no more.
     assert!(reported.recv().is_err());
+}
+
+#[test]
+fn a_scrub_reads_every_run_and_writes_damaged_manifests_again() {
+    let disk = MemoryDisk::new();
+    let mut log = Log::create(disk.clone(), log_key(), 1, log_options()).expect("made");
+    let mut runs = tree(&disk);
+    runs.settle(0).expect("settled");
+    let mut changes = Changes::new(roots());
+    let record = Record::Roster(vec![5; 300]);
+    let _durable = log.commit(&[record.encode()]).expect("committed");
+    changes.note(1, &record, &record.encode().into());
+    let (reports, reported) = std::sync::mpsc::channel();
+    let every = Duration::from_millis(1);
+    let keeper = Keeper::spawn(runs, log.segments().clone(), every, move |report| {
+        drop(reports.send(report));
+    });
+    let keeper = keeper.expect("started");
+    keeper.keep(changes.freeze(1));
+    let report = reported.recv().expect("reported").expect("written");
+    assert!(matches!(report, Kept::Through(1)), "{report:?}");
+    // It goes on when both copies of the manifest are damaged or gone.
+    for name in ["manifest-a", "manifest-b"] {
+        disk.flip(name, 40, 1);
+    }
+    let names = disk.names().expect("named");
+    let run = names.iter().find(|name| name.starts_with("run-"));
+    let run = run.expect("there is one").clone();
+    let whole = disk.bytes(&run).expect("there");
+    for place in 0..whole.len() {
+        disk.flip(&run, place, 0x20);
+        // A scrub may have begun before.
+        let found = reported.recv().expect("reported").expect("it goes on");
+        assert!(
+            matches!(&found, Kept::Damaged(damage) if damage.to_string().contains(&run)),
+            "byte {place}: {found:?}"
+        );
+        disk.set_bytes(&run, whole.clone());
+        // What was found until then.
+        while reported.recv_timeout(Duration::from_millis(8)).is_ok() {}
+    }
+    drop(keeper);
+    drop(log);
+    // Also the manifests are whole again.
+    let (known, ..) = start(&disk);
+    assert!(known.replay.finish(1, 1).is_empty());
 }

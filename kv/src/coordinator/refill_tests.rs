@@ -136,7 +136,7 @@ impl World {
         let number = self.next;
         self.next += 1;
         let wall_ms = self.hands[node].now.wall_ms;
-        let mut write = |change| Command::Write {
+        let write = |change| Command::Write {
             key: name.clone(),
             operation: Asked {
                 id: OperationId {

@@ -41,7 +41,7 @@ use sealmoot_rpc::bytes::Bytes;
 use sealmoot_rpc::{Connector, Limits, Router, Server, ServerHandle};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::ballot::Proposer;
 use crate::checkpoint::{Changes, Keeper, Kept};
@@ -481,7 +481,10 @@ impl Node {
                 };
                 match outcome {
                     Ok(Report::Durable(durable)) => engine.on_durable(durable),
-                    Ok(Report::Kept(Kept::Written)) => engine.on_kept(),
+                    Ok(Report::Kept(Kept::Through(record))) => {
+                        debug!(record, "a checkpoint is written");
+                        engine.on_kept();
+                    }
                     Ok(Report::Kept(Kept::Damaged(damage))) => engine.on_damage(&damage),
                     Err(error) => engine.on_disk_failure(&error),
                 }

@@ -4,7 +4,7 @@ use sealmoot_kv::attest::Attested;
 use sealmoot_kv::ballot::{Ballot, Proposer};
 use sealmoot_kv::clock::Clock;
 use sealmoot_kv::directory::{DirectoryRecord, Member, MemberSet};
-use sealmoot_kv::record::Record;
+use sealmoot_kv::record::{Record, RefillStage};
 use sealmoot_kv::register::{Entry, Outcome as Answer, Register, Window};
 
 use crate::{Decoder, Outcome};
@@ -114,6 +114,9 @@ fn records() -> Vec<Record> {
             revision_floor: 9,
         },
         Record::Time(5),
+        Record::Refill(RefillStage::Unfenced),
+        Record::Refill(RefillStage::Filling),
+        Record::Refill(RefillStage::Done),
     ];
     let epochs = directories().into_iter().zip([false, true]);
     records.extend(epochs.map(|(directory, retired)| Record::Epoch { directory, retired }));
