@@ -300,7 +300,7 @@ fn whatever_happens_to_one_nodes_data_clients_notice_nothing() {
     let steps = load.end();
     println!("{} rounds of the lanes", steps.values().sum::<u64>());
     // Each alone, and each pair of them, holds what was acknowledged.
-    for absent in 0..NAMES.len() {
+    for (absent, name) in NAMES.into_iter().enumerate() {
         cluster.stop(absent);
         let mut gets = String::new();
         for number in 0..LANES {
@@ -324,7 +324,7 @@ fn whatever_happens_to_one_nodes_data_clients_notice_nothing() {
                 Some(number) if number % 10 == 0 => Value::Null,
                 Some(number) => json!(format!("quiet {number}")),
             };
-            assert_eq!(answer["value"], right, "without {}: {line}", NAMES[absent]);
+            assert_eq!(answer["value"], right, "without {name}: {line}");
             read += 1;
         }
         assert_eq!(read, LANES + 300);

@@ -130,7 +130,11 @@ impl World {
     /// Begins a write, a deletion or a read at this node, or the end of a tombstone.
     fn ask(&mut self, node: usize, what: usize) {
         // Many keys are begun more often, few are forgotten more often.
-        let keys = if self.seed % 2 == 0 { KEYS.len() } else { 2 };
+        let keys = if self.seed.is_multiple_of(2) {
+            KEYS.len()
+        } else {
+            2
+        };
         let key = self.random.below(keys);
         let name = Bytes::from_static(KEYS[key].as_bytes());
         let number = self.next;

@@ -25,7 +25,7 @@
 use super::{Effect, Replay, Replica};
 use crate::ballot::Ballot;
 use crate::clock::Clock;
-use crate::message::{Reply, Request};
+use crate::message::Request;
 use crate::record::{Record, RefillStage};
 
 impl Replay {
@@ -76,25 +76,24 @@ impl Replica {
         }
     }
 
-    /// Nothing at or below `clock` is promised or accepted from now on, for any key. The
-    /// answer's record is to be durable before anybody relies on it.
-    ///
-    /// # Errors
-    /// [`Reply::ClockTooFar`] when that clock is too far ahead of this replica's.
+    /// Nothing at or below `clock` is promised or accepted from now on, for any key. Returns
+    /// the record that is to be durable before anybody relies on it; none when that clock is
+    /// too far ahead of this replica's, and nothing changes.
     pub fn fence_former_life(
         &mut self,
         wall_ms: u64,
         clock: Clock,
         effects: &mut Vec<Effect>,
-    ) -> Result<u64, Reply> {
+    ) -> Option<u64> {
         let floor = Ballot::ceiling_of(self.epoch, clock);
-        if let Some(refusal) = self.refuse_former_ballot(wall_ms, floor, self.epoch) {
-            return Err(refusal);
+        let refused = self.refuse_former_ballot(wall_ms, floor, self.epoch);
+        if refused.is_some() {
+            return None;
         }
         if floor > self.floor {
             self.write_floors(floor, 0, effects);
         }
-        Ok(self.floor_record)
+        Some(self.floor_record)
     }
 
     /// All others have stopped what the former life granted at or below `clock`; and their

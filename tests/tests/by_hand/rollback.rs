@@ -21,10 +21,14 @@ fn a_node_that_was_put_back_to_an_older_copy_does_not_vote() {
     copy_directory(&copy, &cluster.data(2));
     cluster
         .home
-        .kvd(&format!("start --data {}", NAMES[2]))
+        .kvd(&format!("start --no-refetch --data {}", NAMES[2]))
         .refused(10, "wrong_state")
         .saying("older");
     // The others go on without it.
+    assert_eq!(cluster.kv("get app/x").succeeded().text(), "newer");
+    // It takes from them what it lost, and can stand in for one of them then.
+    cluster.start(&[2]);
+    cluster.kill(&[0]);
     assert_eq!(cluster.kv("get app/x").succeeded().text(), "newer");
 }
 

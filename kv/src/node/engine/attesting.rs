@@ -28,13 +28,13 @@ pub(super) async fn attest(engine: Weak<Engine>) {
         let Some(engine) = engine.upgrade() else {
             return;
         };
-        if engine.refill_stage() == RefillStage::Unfenced {
-            if let Err(cause) = engine.fence_former_life().await {
-                debug!(%cause, "the former life is not stopped yet");
-                drop(engine);
-                tokio::time::sleep(ASK_EVERY).await;
-                continue;
-            }
+        if engine.refill_stage() == RefillStage::Unfenced
+            && let Err(cause) = engine.fence_former_life().await
+        {
+            debug!(%cause, "the former life is not stopped yet");
+            drop(engine);
+            tokio::time::sleep(ASK_EVERY).await;
+            continue;
         }
         engine.ask_members(&mut told).await;
         let standing = {

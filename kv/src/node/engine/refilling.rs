@@ -118,8 +118,9 @@ impl Engine {
             let fenced = machines
                 .replica
                 .fence_former_life(wall_ms, clock, &mut work.replica);
-            let floors = fenced
-                .map_err(|_| AskError::NoBeginning("its clock is too far ahead of this node's"))?;
+            let floors = fenced.ok_or(AskError::NoBeginning(
+                "its clock is too far ahead of this node's",
+            ))?;
             Ok((latest, revision_floor, floors, Some(new)))
         });
         let (latest, revision_floor, floors, new) = begun?;
