@@ -103,15 +103,19 @@ pub(crate) fn start(args: &StartArgs, common: &CommonArgs, output: &Output) -> R
         let begin_anew = |what: Failure| {
             let aside = node::begin_anew(&args.data, key_file, &places.config);
             let aside = aside.map_err(failures::open)?;
-            let what = format!("{}; quarantined in {aside}", what.message);
+            let (code, message) = (what.code, what.message);
+            let what = format!("error[{code}]: {message}; quarantined in {aside}");
             voice.event(Event::Quarantined(what.clone()));
             output.notice(format!("! {what}"));
             Ok::<_, Failure>(())
         };
+        // A disk that does not give back what was just written would be gone round for ever.
+        let mut has_begun = false;
         loop {
             let mut opened = match node::open(&args.data, key_file, &places.config) {
-                Err(damaged @ OpenFailure::Data { .. }) if !args.no_refetch => {
+                Err(damaged @ OpenFailure::Data { .. }) if !args.no_refetch && !has_begun => {
                     begin_anew(failures::open(damaged))?;
+                    has_begun = true;
                     continue;
                 }
                 opened => opened.map_err(failures::open)?,
@@ -132,7 +136,10 @@ pub(crate) fn start(args: &StartArgs, common: &CommonArgs, output: &Output) -> R
             match run(opened, &args.data, &voice, destroy, output)? {
                 Outcome::Stopped => return Ok(()),
                 Outcome::Lost(failure) if args.no_refetch => return Err(failure),
-                Outcome::Lost(failure) => begin_anew(failure)?,
+                Outcome::Lost(failure) => {
+                    begin_anew(failure)?;
+                    has_begun = true;
+                }
             }
         }
     })
@@ -314,8 +321,13 @@ async fn serve(
         let patience = async {
             tokio::time::sleep(SILENCE_MAX).await;
             let (up, total) = node.reachable();
+            let what = if is_refilling {
+                "all other nodes, to take from them what it lost"
+            } else {
+                "a quorum"
+            };
             output.notice(format!(
-                "{name} listens at {address} and waits for a quorum  {up}/{total}"
+                "{name} listens at {address} and waits for {what}  {up}/{total}"
             ));
             std::future::pending::<()>().await;
         };

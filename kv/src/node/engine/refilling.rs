@@ -68,6 +68,10 @@ pub(super) async fn give_up(engine: Weak<Engine>, damage: String) {
         let Some(engine) = engine.upgrade() else {
             return;
         };
+        if engine.links.members().len() - 1 < engine.prepare_quorum {
+            warn!(%damage, "there are too few other nodes to take it from: make a backup");
+            return;
+        }
         // Two that find damage at the same moment must not both give up.
         let turn = TURN * u32::try_from(engine.me).unwrap_or(u32::MAX);
         tokio::time::sleep(turn).await;
